@@ -23,6 +23,7 @@ from .bare_scene import bare_scene
 from .blender.operator import ExplainedOperator, OperatorResult, refused, refusing
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, with_properties
 from .blender.wording import translated
+from .broken_drivers import broken_drivers
 from .capture import CaptureRequest, capture
 from .capture_cache import CaptureCache
 from .driver_scene import slider_time
@@ -121,8 +122,10 @@ def _capture(
         raise InputError("The file was changed before the avatar was captured; start again.")
     view = None if order.viewport is None else _viewport(context, order.viewport)
     request, anchors = _requested(context, order, target, view)
-    if missing := missing_textures(target, (target, *request.further)):
-        task.warn(missing)
+    objects = (target, *request.further)
+    for remark in (missing_textures(target, objects), broken_drivers(target, objects)):
+        if remark:
+            task.warn(remark)
     size, shot = picture_size(context.scene), order.spec.shot
     if order.spec.outputs.frames and length is not None and view is None and shot is None:
         frames = order.destination.frames_of(length, context.scene)

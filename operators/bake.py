@@ -16,7 +16,7 @@ from ..backend_bridge.files.errors import InputError, MagPlusError
 from ..backend_bridge.job import artefacts
 from ..backend_bridge.job.bake_record import BAKE, BakeRecord
 from ..backend_bridge.job.folder import JobFolder
-from .animation.bake_list import forget_dead, free_name, remember
+from .animation.bake_list import forget_dead, free_name, remember, settled_name
 from .animation.bake_report import BakeReport
 from .animation.clearing import clear, end_before
 from .animation.clip_windows import ClipWindows
@@ -159,6 +159,7 @@ def bake_performance(
     )
     forget_dead()
     if entries:
+        bake = settled_name(bake, performance.name)
         remember(scene, bake)
     return BakeReport(bake, record, raised, not_saved, cut_off, kept, cautions, performance.checked)
 

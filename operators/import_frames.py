@@ -20,12 +20,14 @@ from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringP
 from .blender.wording import translated
 from .frames.camera_picture import add_camera_picture
 from .frames.clip import Clip, at_scene_rate, job_frames, shot_clip
+from .frames.cuts import camera_at, cut_within
 from .frames.image import colour_space, load
-from .frames.plane import add_plane
+from .frames.plane import add_plane, unfaithful
 from .frames.shown import forget_image, take_away
 from .frames.strip import add_strip, strips_of
 from .rig.projection import usable_camera
 
+BY_CAMERA = {FRONT, PLANE, BACKGROUND}  # ways of showing frames that hang on a camera
 MOST_REPEATS, LEAST_ROOM = 100, 1000  # scene frames for a frame of the job, and for a job of few frames
 
 
@@ -99,8 +101,8 @@ def _import_frames(
     checked: bool | None,
 ) -> ImportReport:
     scene, where = context.scene, destination.show_as
-    if where in {FRONT, PLANE, BACKGROUND}:
-        usable_camera(scene.camera)
+    if where in BY_CAMERA:
+        usable_camera(camera_at(scene, destination.start_frame))
     report = folder.read_report()
     if report.shot is not None:
         return _import_shot(context, folder, report, destination, checked)
@@ -168,7 +170,9 @@ def _show(
     drawn = "sRGB"
     if clip.files[0].suffix == SHOT_EXR.suffix:  # light, which goes through the view transform like a render
         colours, warnings, drawn = "", (), ""
-    take_away(scene, clip.start, clip.start + len(clip.files) - 1)
+    last = clip.start + len(clip.files) - 1
+    camera = usable_camera(camera_at(scene, clip.start)) if where in BY_CAMERA else None
+    take_away(scene, clip.start, last)
     forget_image(clip.job)
     image: bpy.types.Image | None = None
     placed: str | None = None
@@ -178,12 +182,19 @@ def _show(
             warnings += ("Renders now show the sequencer; switch it off in Output > Post Processing to see the scene.",)
     else:
         image = load(clip, colours)
+    if camera is not None and image is not None:
         if where == PLANE:
-            placed = add_plane(context, usable_camera(scene.camera), image, clip)
+            placed = add_plane(context, camera, image, clip)
+            warnings += unfaithful(context, camera)
             # What Solid shading doesn't show of the plane.
-            add_camera_picture(usable_camera(scene.camera), load(clip, drawn), clip, front=True)
-        elif where in {FRONT, BACKGROUND}:
-            placed = add_camera_picture(usable_camera(scene.camera), image, clip, front=where == FRONT)
+            add_camera_picture(camera, load(clip, drawn), clip, front=True)
+        else:
+            placed = add_camera_picture(camera, image, clip, front=where == FRONT)
+        if (cut := cut_within(scene, clip.start, last)) is not None:
+            warnings += (
+                f"At frame {cut} the scene cuts to another camera than {camera.name!r}, which does not show these "
+                "frames; choose Sequencer Strip to see them there, too.",
+            )
     return image, placed, warnings
 
 

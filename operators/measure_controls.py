@@ -16,6 +16,7 @@ from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene, captured_frame
 from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
+from .broken_drivers import broken_drivers
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
 from .rig.basis import Survey, survey_steps
 from .rig.face import face_steps
@@ -42,11 +43,13 @@ def measure_controls(
 ) -> Callable[[TaskContext], Steps]:
     """Return the task that measures every control of a face, as the scene's camera sees it, and fills the list."""
 
-    def steps(_task: TaskContext) -> Steps:
+    def steps(task: TaskContext) -> Steps:
         scene = context.scene
         if problem := capture_problem(context, target, vertex_group):
             raise InputError(problem)
         objects = (target, *face_companions(context, target))
+        if broken := broken_drivers(target, objects):
+            task.warn(broken)
         frame = captured_frame(scene.magplus)
         with bare_scene(context, frame), camera_to_use(scene, None) as camera:
             projection = present_projection(context, camera)

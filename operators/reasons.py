@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import bpy
 
 from .blender.data import shape_keys_of
+from .broken_drivers import broken_drivers
 from .rig.controls import RigControl
 from .rig.kinds import KINDS
-from .rig.kinds.control_kind import LINKED
+from .rig.kinds.control_kind import DRIVEN, LINKED
 from .rig.kinds.shape_key import ABSOLUTE
 
 
@@ -54,6 +55,8 @@ def no_controls(avatar: bpy.types.Object, excluded: Mapping[str, str]) -> str:
     name, reason = next(iter(excluded.items()))
     if reason == LINKED and (problem := linked_problem(avatar)):
         return problem
+    if reason == DRIVEN and (problem := broken_drivers(avatar, (avatar,))):
+        return problem
     return (
         f"None of the shape keys of {avatar.name!r} can be keyed: {name!r} {reason}; {_step(reason)} or measure the "
         "controls of its rig and choose among them."
@@ -84,7 +87,7 @@ def _step(reason: str) -> str:
         return "remove the driver from its tick in Properties > Data > Shape Keys,"
     if reason == ABSOLUTE:
         return "switch Relative on in Properties > Data > Shape Keys,"
-    return "choose what drives it," if reason == "is driven" else "change that,"
+    return "choose what drives it," if reason == DRIVEN else "change that,"
 
 
 def _file(library: bpy.types.Library) -> str:

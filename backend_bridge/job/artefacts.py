@@ -16,6 +16,7 @@ BAKE = "bake.json"
 AVATAR_SURFACE = "avatar/surface.npz"  # the face's surface in the neutral picture
 DRIVER_APEX = "driver_apex.png"  # the driver's face at its apex, small ...
 KEYED_APEX = "keyed_apex.png"  # ... and the avatar's, as its keys show it
+OF_CONTROLS = (WEIGHTS, WEIGHTS_CSV, CURVES, KEYED_APEX, LIVE_LINK)  # what a run that solves controls leaves
 
 
 @dataclass(frozen=True)

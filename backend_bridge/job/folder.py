@@ -263,9 +263,26 @@ class JobFolder:
         indices = (kind.index_of(unit) for unit in self._journal.entries())
         beyond = [index for index in indices if index is not None and not first <= index < first + count]
         for path in [self.file_of(kind, index) for index in beyond]:
-            with self.lock(), explained(path):
-                if self._own.are_bytes_of(path):
-                    path.unlink()
+            self._delete_own(path)
+
+    def delete_unreported(self, report: Report) -> None:
+        """Delete the files of an earlier run that look like a part of this finished one and aren't, as its report says.
+
+        A file that was changed since stays.
+        """
+        gone = list(artefacts.OF_CONTROLS) if report.weights is None else []
+        if report.weights is not None and not report.weights.live_link_face:
+            gone.append(artefacts.LIVE_LINK)
+        if report.shot is None or report.shot.pattern != artefacts.SHOT_EXR.pattern:
+            gone.append(artefacts.SHOT_APEX)
+        for name in gone:
+            with suppress(MagPlusError):  # what can't be deleted takes nothing from the result
+                self._delete_own(self._inside(name))
+
+    def _delete_own(self, path: Path) -> None:
+        with self.lock(), explained(path):
+            if self._own.are_bytes_of(path):
+                path.unlink()
 
     def repeat(self, units: Sequence[str], kind: FrameKind) -> list[Path]:
         """Make files of a kind that show these units in this order, as links where the disk can; return the files.

@@ -18,6 +18,7 @@ from ..files.errors import InputError
 from ..files.typed_json import from_data
 
 FORMAT = 1
+SHAPE_KEY = "shape_key"  # the kind of control whose values mean the same on every rig
 _LONGEST_NAME = 1024  # Blender's own end at 63 bytes; a property's has an object and a path in it
 
 
@@ -78,6 +79,21 @@ class Control:
             return self.low - self.rest, self.high - self.rest
         return self.response[0][1], self.response[-1][1]
 
+    @property
+    def modelled(self) -> tuple[float, float]:
+        """The values between which a control shows what it was made for, within its range.
+
+        A shape key shows its shape at 1, and the opposite at -1, however far its slider goes beyond that: some riggers
+        leave room, and a bake of a strong expression makes it.
+
+        >>> Control("Smile", "shape_key", "Head", "", rest=0.0, low=0.0, high=10.0).modelled
+        (0.0, 1.0)
+        """
+        if self.kind != SHAPE_KEY:
+            return self.low, self.high
+        low, high = max(self.low, -1.0), min(self.high, 1.0)
+        return low if low < self.rest else self.low, high if high > self.rest else self.high
+
     def excursion_of(self, amount: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return how far from rest the control must go to show these amounts of its basis.
 
@@ -107,8 +123,8 @@ class Control:
 
 
 def ranges(controls: Sequence[Control]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the rest, low and high values of K controls, [K] each."""
-    table = np.array([[control.rest, control.low, control.high] for control in controls]).reshape(-1, 3)
+    """Return the rest of K controls and between which values they show what they were made for, [K] each."""
+    table = np.array([[control.rest, *control.modelled] for control in controls]).reshape(-1, 3)
     return table[:, 0], table[:, 1], table[:, 2]
 
 

@@ -338,13 +338,8 @@ def as_shapes(curves: ControlCurves, controls: Sequence[Control]) -> ControlCurv
 
 
 def full_excursion(control: Control) -> float:
-    """Return how far from rest a control shows all of a shape.
-
-    That is the end of its range; of a shape key 1, though its range may go on: it was made at 1, and a strong
-    expression widens ranges.
-    """
-    end = min(control.high, 1.0) if control.kind == "shape_key" and control.rest < 1.0 else control.high
-    return end - control.rest
+    """Return how far from rest a control shows all of a shape."""
+    return control.modelled[1] - control.rest
 
 
 def unmatched(curves: ControlCurves, names: Sequence[str], least: float = 0.0) -> tuple[str, ...]:

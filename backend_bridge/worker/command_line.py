@@ -24,6 +24,7 @@ from ..job.measurements import FOLDER_VARIABLE as MEASUREMENTS_VARIABLE
 from ..job.spec import Driving
 from ..job.stages import Stage, in_words
 from ..worker_client import messages
+from ..worker_client.farm_lines import FarmLines
 from ..worker_client.messages import Cancel, Cancelled, Error, Hello, JobWarning, Message, Progress, Result, Start
 from ..worker_client.pace import Pace, followed
 from .cancellation import STOPPED, Cancellation, on_termination
@@ -178,7 +179,7 @@ def run(
 
     on_termination(stop)
     console = Console()
-    farm = FarmLines(len(folders)) if progress == "openjd" else None
+    farm = Farm(len(folders)) if progress == "openjd" else None
     statuses: list[ExitCode] = []
     for number, folder in enumerate(folders):
         under_way[0] = Cancellation()
@@ -303,39 +304,22 @@ class Console:
         self._print(text)
 
 
-class FarmLines:
-    """Tells an Open Job Description runtime, on standard output, what is done and how many percent of all jobs are.
-
-    The percentage only ever rises, as a bar does.
-    """
+class Farm:
+    """Tells an Open Job Description runtime, on standard output, what is done and how much of all jobs is."""
 
     def __init__(self, count: int) -> None:
-        self._descriptor = os.dup(1)  # the job's log takes over descriptor 1
+        descriptor = os.dup(1)  # the job's log takes over descriptor 1
+        self._lines = FarmLines(lambda line: os.write(descriptor, line.encode("utf-8", "backslashreplace") + b"\n"))
         self._count = count
-        self._told = ""
-        self._percent = -1
 
     def show(self, number: int, message: Message) -> None:
         """Tell what is new of job `number`, from 0."""
         with suppress(OSError):
             if isinstance(message, Progress):
-                self._status(f"Job {number + 1} of {self._count}: {in_words(message.stage)}")
+                self._lines.status(f"Job {number + 1} of {self._count}: {in_words(message.stage)}")
                 if message.stage in MOST_WORK and message.total:
-                    self._progress((number + message.done / message.total) / self._count)
+                    self._lines.progress((number + message.done / message.total) / self._count)
             elif isinstance(message, Result):
-                self._progress((number + 1) / self._count)
+                self._lines.progress((number + 1) / self._count)
             elif isinstance(message, Error):
-                self._print("openjd_fail", " ".join((message.sentence or message.text).split()))
-
-    def _status(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
-            self._print("openjd_status", text)
-
-    def _progress(self, share: float) -> None:
-        if (percent := int(100 * share)) > self._percent:
-            self._percent = percent
-            self._print("openjd_progress", str(percent))
-
-    def _print(self, kind: str, text: str) -> None:
-        os.write(self._descriptor, f"{kind}: {text}\n".encode("utf-8", "backslashreplace"))
+                self._lines.fail(message.sentence or message.text)

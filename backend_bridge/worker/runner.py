@@ -113,7 +113,8 @@ class JobRunner:
             pipeline = self._load_pipeline()
             if self._session is None:
                 self._session = pipeline.Session()
-            pipeline.run_job(folder, self._session, events)
+            report = pipeline.run_job(folder, self._session, events)
+            folder.delete_unreported(report)
         except BaseException as error:  # a library's SystemExit included: the worker outlives its jobs
             cancellation.settle()
             traceback.print_exc()

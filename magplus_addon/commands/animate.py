@@ -168,7 +168,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     saved = SavedFile.of(options.save)
     use_checkpoints(options)
     order = replace(order_of(options, bpy.context, options.output), replaces=options.replace)
-    outcome = tasks.run(animate.KIND, animate.animate(order), options.progress)
+    outcome = tasks.run(animate.KIND, animate.animate(order), tasks.shown_to(options.progress))
     if outcome.status is Status.FINISHED:
         print(outcome.folder)
         if saved is not None:
@@ -231,7 +231,10 @@ def check_values(options: argparse.Namespace, settings: MagPlusSettings) -> None
     if options.trim is not None and options.trim[1] <= options.trim[0]:
         raise InputError("--trim holds nothing; its end has to come after its start.")
     if options.frames:
-        check_interval(*options.frames)
+        try:
+            check_interval(*options.frames)
+        except InputError as error:
+            raise InputError(f"--frames: {error}") from error
 
 
 def _apply_values(options: argparse.Namespace, settings: MagPlusSettings) -> None:

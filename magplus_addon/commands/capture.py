@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> ExitCode:
     """Capture; print the job folder."""
     order = animate.order_of(options, bpy.context, options.output, needs_worker=False)
     order = replace(order, replaces=options.replace)
-    outcome = tasks.run(capture.KIND, lambda task: _steps(order, task), options.progress)
+    outcome = tasks.run(capture.KIND, lambda task: _steps(order, task), tasks.shown_to(options.progress))
     if outcome.status is Status.FINISHED:
         print(outcome.folder)
     return tasks.tell(outcome)

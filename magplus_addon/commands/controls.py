@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 import bpy
 
 from ...backend_bridge.files.errors import ExitCode, InputError, error_of
 from ...operators import measure_controls
 from ...operators.rig.avatar import capture_problem, chosen_avatar
-from ...operators.running.job_manager import Status
+from ...operators.running.job_manager import Outcome, Status
 from . import tasks
+from .hints import with_hint
 from .parser import Verbs, add_avatar, add_camera, add_save
 from .saving import SavedFile
 from .scene_settings import choose_avatar, choose_camera
@@ -38,7 +40,8 @@ def run(options: argparse.Namespace) -> ExitCode:
         choose_camera(context.scene, options.camera)
     if options.vertex_group is not None:
         settings.vertex_group = options.vertex_group
-    measure(context)
+    for warning in measure(context).warnings:
+        print(f"magplus: warning: {with_hint(warning)}", file=sys.stderr)
     if saved is not None:
         saved.save()
     if options.json:
@@ -51,8 +54,8 @@ def run(options: argparse.Namespace) -> ExitCode:
     return ExitCode.OK
 
 
-def measure(context: bpy.types.Context) -> None:
-    """Fill the scene's list of controls. Raises the `MagPlusError` that measuring ended with."""
+def measure(context: bpy.types.Context) -> Outcome:
+    """Fill the scene's list of controls; return how that ended. Raises the `MagPlusError` that it ended with."""
     settings = context.scene.magplus
     if problem := capture_problem(context, settings.avatar, settings.vertex_group):
         raise InputError(problem)
@@ -61,3 +64,4 @@ def measure(context: bpy.types.Context) -> None:
     )
     if outcome.status is not Status.FINISHED:
         raise error_of(outcome.exit_code)(outcome.sentence)
+    return outcome

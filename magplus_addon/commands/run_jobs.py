@@ -63,5 +63,5 @@ def run(options: argparse.Namespace) -> ExitCode:
             yield from run_jobs(folders, workers, ended, task.warn)
         return Outcome(f"Ran {len(folders) - len(errors)} of {len(folders)} jobs.")
 
-    outcome = tasks.run(KIND, steps, options.progress)
+    outcome = tasks.run(KIND, steps, tasks.shown_to(options.progress))
     return tasks.tell(outcome) or worst_of(error.exit_code for error in errors.values())

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from functools import partial
 
 import bpy
 
 from ...backend_bridge.files.errors import ExitCode
+from ...backend_bridge.worker_client.farm_lines import FarmLines
 from ...backend_bridge.worker_client.messages import Progress
 from ...operators.result_record import out_of_range
 from ...operators.running.job_manager import Outcome, Status, Steps, TaskContext, manager
@@ -24,19 +25,27 @@ from ..panels import clock
 from .hints import with_hint
 from .parser import PROGRESS
 
-TEXT, OPENJD = PROGRESS
+_, OPENJD = PROGRESS
 PATIENCE = 2.0  # seconds that a task has to stop after a signal before the process ends with it
 TELL_EVERY = 5.0  # seconds between two progress lines of one stage, where they can't overwrite each other
 
 
-def run(kind: str, task: Callable[[TaskContext], Steps], progress: str = TEXT) -> Outcome:
-    """Run a task to its end and return how it ended; nothing is printed of that yet.
+def run(kind: str, task: Callable[[TaskContext], Steps], shown: ProgressLine | FarmProgress | None = None) -> Outcome:
+    """Run a task to its end and return how it ended, which people are not told yet.
 
-    progress: for whom its progress is printed, one of `parser.PROGRESS`.
+    shown: for whom its progress is printed, as `shown_to` returns it; by default for people.
     """
-    line = OpenJobDescriptionLine(sys.stdout) if progress == OPENJD else ProgressLine(sys.stderr)
+    shown = shown or ProgressLine()
     with _cancelled_by_signals():
-        return manager.run(kind, task, line)
+        outcome = manager.run(kind, task, shown)
+    if outcome.status is Status.FAILED:
+        shown.failed(outcome.sentence)
+    return outcome
+
+
+def shown_to(reader: str) -> ProgressLine | FarmProgress:
+    """Return what prints progress for a reader, one of `parser.PROGRESS`."""
+    return FarmProgress() if reader == OPENJD else ProgressLine()
 
 
 def tell(outcome: Outcome) -> ExitCode:
@@ -57,10 +66,9 @@ def tell(outcome: Outcome) -> ExitCode:
 
 
 class ProgressLine:
-    """Prints progress line by line, seldom enough for a log."""
+    """Prints progress on standard error, line by line, seldom enough for a log."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._stage = ""
         self._told = 0.0
 
@@ -75,29 +83,30 @@ class ProgressLine:
             text += f" {progress.done}/{progress.total}"
         if manager.seconds_left is not None:
             text += f", {clock(manager.seconds_left)} left"
-        print(f"magplus: {text}", file=self._stream, flush=True)
+        print(f"magplus: {text}", file=sys.stderr, flush=True)
+
+    def failed(self, sentence: str) -> None:
+        """Print nothing: `tell` says it."""
 
 
-class OpenJobDescriptionLine:
-    """Prints progress in the lines that an Open Job Description runtime reads from standard output.
+class FarmProgress:
+    """Tells an Open Job Description runtime, on standard output, what is done and how much of the stage under way is.
 
-    `openjd_status` is a text, `openjd_progress` a percentage of the stage under way; it only ever rises, as a bar does.
+    One tells of all tasks of a command.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._told = ""
-        self._percent = -1.0
+    def __init__(self) -> None:
+        self._lines = FarmLines(partial(print, flush=True))
 
     def __call__(self, progress: Progress) -> None:
         """Print what is new."""
-        if progress.stage != self._told:
-            self._told = progress.stage
-            print(f"openjd_status: {progress.stage}", file=self._stream, flush=True)
-        percent = 100 * progress.done / progress.total if progress.total else -1.0
-        if percent >= self._percent + 1:
-            self._percent = percent
-            print(f"openjd_progress: {percent:.0f}", file=self._stream, flush=True)
+        self._lines.status(progress.stage)
+        if progress.total:
+            self._lines.progress(progress.done / progress.total)
+
+    def failed(self, sentence: str) -> None:
+        """Print why a task has failed."""
+        self._lines.fail(sentence)
 
 
 @contextmanager

@@ -3,21 +3,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import count
 
 import bpy
 
-from .strength import LONGEST_NAME, bakes_on_curves
+from .strength import LONGEST_NAME, bakes_on_curves, rename_bake
 
 
 def free_name(name: str) -> str:
     """Return a name for a bake that nothing in this file has, and that a modifier can bear in full."""
-    taken = bakes_on_curves(used=False) | {record.name for scene in bpy.data.scenes for record in scene.magplus.bakes}
-    if (whole := _cut(name, LONGEST_NAME)) not in taken:
-        return whole
-    endings = (f".{number:03}" for number in count(1))
-    candidates = (_cut(name, LONGEST_NAME - len(ending)) + ending for ending in endings)
-    return next(candidate for candidate in candidates if candidate not in taken)
+    taken = _taken()
+    return next(candidate for candidate in _candidates(name) if candidate not in taken)
+
+
+def settled_name(bake: str, name: str) -> str:
+    """Return the name of a bake that was just written, which takes that of one it has replaced: `name`, or a number on.
+
+    So a clip that is run again and again keeps its name on the list.
+    """
+    taken = _taken()
+    for candidate in _candidates(name):
+        if candidate == bake:
+            break
+        if candidate not in taken:
+            rename_bake(bake, candidate)
+            return candidate
+    return bake
+
+
+def _candidates(name: str) -> Iterator[str]:
+    yield _cut(name, LONGEST_NAME)
+    for number in count(1):
+        ending = f".{number:03}"
+        yield _cut(name, LONGEST_NAME - len(ending)) + ending
+
+
+def _taken() -> set[str]:
+    return bakes_on_curves(used=False) | {record.name for scene in bpy.data.scenes for record in scene.magplus.bakes}
 
 
 def remember(scene: bpy.types.Scene, name: str) -> None:

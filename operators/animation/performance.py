@@ -146,9 +146,10 @@ def _channel(
 
 
 def excursion(curves: ControlCurves, controls: Mapping[str, Control]) -> NDArray[np.float64]:
-    """Return [N], how far all known controls together are from rest, in units of their ranges."""
+    """Return [N], how far all known controls together are from rest, in units of what they were made for."""
     squared = np.zeros(len(curves.seconds))
     for name, values in zip(curves.names, curves.values.T.astype(np.float64), strict=True):
         if (control := controls.get(name)) is not None:
-            squared += np.square((values - control.rest) / max(control.high - control.low, STILL))
+            low, high = control.modelled
+            squared += np.square((values - control.rest) / max(high - low, STILL))
     return np.sqrt(squared)

@@ -35,7 +35,7 @@ def add_strength(curve: bpy.types.FCurve, bake: str, rest: float, window: Window
     `window` is the part of the curve that is scaled, all of it where it is None. Beside it the scaling fades, so that
     the whole frames next to it stay as they are.
     """
-    modifier = _new_modifier(curve, f"MagPlus [{bake}]", rest)
+    modifier = _new_modifier(curve, _modifier_name(bake), rest)
     _scale(modifier, 1.0)
     if window is not None:
         _restrict(modifier, window.before, window.after)
@@ -53,6 +53,12 @@ def set_strength(bake: str, strength: float) -> None:
     for action, modifier in _modifiers(bake):
         if action.is_editable:
             _scale(modifier, strength)
+
+
+def rename_bake(bake: str, name: str) -> None:
+    """Give a bake another name, which no other one has."""
+    for _, modifier in _modifiers(bake):
+        modifier.name = _modifier_name(name)
 
 
 def rest_of(curve: bpy.types.FCurve) -> float | None:
@@ -174,6 +180,10 @@ def bakes_on_curves(used: bool = True) -> set[str]:
         if not used or action.users > action.use_fake_user:
             found.add(_bake_of(modifier.name))
     return found
+
+
+def _modifier_name(bake: str) -> str:
+    return f"MagPlus [{bake}]"
 
 
 def _bake_of(name: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, cast
 
 import bpy
@@ -11,24 +12,29 @@ from .clip import Clip
 
 NAME = "MagPlus Result"
 MARK = "magplus_result"  # custom property of whatever shows frames: the name of their job
-# The colour space that undoes a view transform, so that a picture which has been through it comes out as it was. That
-# of Khronos PBR Neutral does not undo it (measured: up to 53 of 255 steps off), so it is not among them.
-_INVERSE_OF_VIEW = {"Standard": "sRGB", "AgX": "AgX Base sRGB", "Filmic": "Filmic sRGB"}
+# The colour space that undoes a view transform for a display, so that a picture which has been through both comes out
+# as it was; which there are depends on the Blender series. That of Khronos PBR Neutral does not undo it (measured: up
+# to 53 of 255 steps off), so it is not among them.
+_INVERSE_OF_VIEW = {"Standard": "{display}", "AgX": "AgX Base {display}", "Filmic": "Filmic {display}"}
+_HIGH_RANGE = {"Rec.2100-PQ", "Rec.2100-HLG"}  # displays that colour spaces of the same names do not undo
 
 
 def colour_space(scene: bpy.types.Scene) -> tuple[str, tuple[str, ...]]:
     """Return the colour space in which the frames come out of the scene's view transform as they went in."""
     view = scene.view_settings
+    display = "sRGB" if scene.display_settings is None else scene.display_settings.display_device
     plain = view.look in {"None", ""} and view.exposure == 0.0 and view.gamma == 1.0 and not view.use_curve_mapping
+    plain &= not getattr(view, "use_white_balance", False)  # from 4.3
     known = {
         item.identifier for item in bpy.types.ColorManagedInputColorspaceSettings.bl_rna.properties["name"].enum_items
     }
-    inverse = _INVERSE_OF_VIEW.get(view.view_transform)
-    if inverse is not None and inverse in known and plain:
+    inverse = _INVERSE_OF_VIEW.get(view.view_transform, "").format(display=display)
+    if plain and inverse in known and display not in _HIGH_RANGE:
         return inverse, ()
     return "sRGB", (
-        f"The scene's view transform ({view.view_transform} with look, exposure, gamma or curves) changes the frames' "
-        "colours a second time; set it to Standard for the final render.",
+        f"The scene's colour management ({view.view_transform} on {display}; look, exposure, gamma, white balance, "
+        "curves) changes the frames' colours a second time; set it to Standard on sRGB, and the rest back, for the "
+        "final render.",
     )
 
 
@@ -45,17 +51,16 @@ def load(clip: Clip, colour_space: str) -> bpy.types.Image:
     if colour_space:
         image.colorspace_settings.name = cast(Any, colour_space)  # which there are is known at run time
         image.alpha_mode = "STRAIGHT"
-    _make_relative(image)
+    image.filepath = relative(image.filepath)
     return image
 
 
-def _make_relative(image: bpy.types.Image) -> None:
-    """Keep the path relative to the file, as Blender does for what a person opens, where there is a saved file."""
+def relative(path: str) -> str:
+    """Return a path relative to the file, as Blender keeps that of what a person opens, where there is a saved file."""
     if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
-        try:
-            image.filepath = bpy.path.relpath(image.filepath)
-        except ValueError:  # on another drive
-            return
+        with suppress(ValueError):  # on another drive
+            return bpy.path.relpath(path)
+    return path
 
 
 def hold(user: bpy.types.ImageUser, clip: Clip) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import cast
 
 import bpy
-from mathutils import Matrix, Vector
+from mathutils import Vector
 
 from ..blender.data import camera_of
 from .clip import Clip
@@ -25,7 +25,7 @@ def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.t
     """
     scene = context.scene
     lens = camera_of(camera)
-    distance = _plane_distance(lens)
+    distance = lens.clip_start * 2  # in front of everything else
     corners = [Vector(tuple(corner)) for corner in lens.view_frame(scene=scene)]
     if lens.type == "PERSP":
         corners = [corner * (distance / -corner.z) for corner in corners]
@@ -37,8 +37,9 @@ def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.t
     width = min(right - left, (top - bottom) * shape)
     height = width / shape
     mesh = bpy.data.meshes.new(NAME)
-    x, y = width / 2, height / 2
-    mesh.from_pydata([(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0)], [], [(0, 1, 2, 3)])
+    x, y, w, h = (left + right) / 2, (bottom + top) / 2, width / 2, height / 2
+    places = [(x - w, y - h), (x + w, y - h), (x + w, y + h), (x - w, y + h)]
+    mesh.from_pydata([(*place, -distance) for place in places], [], [(0, 1, 2, 3)])
     mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", [0, 0, 1, 0, 1, 1, 0, 1])
     mesh.materials.append(_picture_material(image, clip))
     plane = bpy.data.objects.new(NAME, mesh)
@@ -46,19 +47,43 @@ def add_plane(context: bpy.types.Context, camera: bpy.types.Object, image: bpy.t
     plane.color = (1.0, 1.0, 1.0, 0.0)
     plane.parent = camera
     # A camera's scale does not change what it sees, so it must not change the plane.
-    plane.matrix_parent_inverse = Matrix.Diagonal(camera.matrix_world.to_scale()).to_4x4().inverted_safe()
-    plane.location = ((left + right) / 2, (bottom + top) / 2, -distance)
+    context.view_layer.update()
+    plane.matrix_parent_inverse = camera.matrix_world.inverted_safe() @ camera.matrix_world.normalized()
+    _let_zoom(plane, lens)
     plane.visible_diffuse = plane.visible_glossy = plane.visible_transmission = False
     plane.visible_volume_scatter = plane.visible_shadow = False
-    (context.collection or scene.collection).objects.link(plane)
+    scene.collection.objects.link(plane)  # a collection below it may be left out of renders
     return str(plane.name)
 
 
-def _plane_distance(camera: bpy.types.Camera) -> float:
-    """Return a distance in front of everything else, or the one that is in focus."""
-    if camera.dof.use_dof and camera.dof.focus_object is None:
-        return float(camera.dof.focus_distance)
-    return float(camera.clip_start * 2)
+def _let_zoom(plane: bpy.types.Object, lens: bpy.types.Camera) -> None:
+    """Let a plane fill the view of a camera that zooms, too; its origin is the camera's."""
+    for axis in (0, 1):
+        driver = cast(bpy.types.FCurve, plane.driver_add("scale", axis)).driver
+        variable = driver.variables.new()
+        variable.name, target = "now", variable.targets[0]
+        target.id_type, target.id = "CAMERA", lens
+        if lens.type == "PERSP":
+            target.data_path, driver.expression = "lens", f"{lens.lens} / now"
+        else:
+            target.data_path, driver.expression = "ortho_scale", f"now / {lens.ortho_scale}"
+
+
+def unfaithful(context: bpy.types.Context, camera: bpy.types.Object) -> tuple[str, ...]:
+    """Return what will make renders show a plane before the camera otherwise than its pictures are, a sentence each."""
+    lens, layer = camera_of(camera), context.view_layer
+    found = []
+    if lens.dof.use_dof:
+        found.append(
+            f"The depth of field of {camera.name!r} blurs the image plane in renders; switch it off in Properties > "
+            "Data > Depth of Field."
+        )
+    if layer.material_override is not None:
+        found.append(
+            f"The view layer {layer.name!r} replaces all materials, so that renders show the image plane without its "
+            "pictures; clear Material Override in Properties > View Layer > Override."
+        )
+    return tuple(found)
 
 
 def _picture_material(image: bpy.types.Image, clip: Clip) -> bpy.types.Material:

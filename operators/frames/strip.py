@@ -8,7 +8,7 @@ from typing import Any, cast
 import bpy
 
 from .clip import Clip
-from .image import MARK, NAME
+from .image import MARK, NAME, relative
 
 
 def add_strip(scene: bpy.types.Scene, clip: Clip, colour_space: str) -> str:
@@ -24,6 +24,7 @@ def add_strip(scene: bpy.types.Scene, clip: Clip, colour_space: str) -> str:
     strip = cast("bpy.types.ImageStrip", made)  # the class has another name before 4.4
     for path in clip.files[1:]:
         strip.elements.append(path.name)
+    strip.directory = relative(strip.directory)
     strip.blend_type = "ALPHA_OVER"
     strip[MARK] = clip.job
     if colour_space:

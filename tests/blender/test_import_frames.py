@@ -96,7 +96,8 @@ CAMERAS = {
     "shifted": {"shift_x": 0.2, "shift_y": -0.1},
     "orthographic": {"type": "ORTHO", "ortho_scale": 3.0},
     "vertical sensor": {"sensor_fit": "VERTICAL"},
-    "far away and turned": {"location": (400, -30, 20), "rotation_euler": (1.2, 0.3, 2.0), "scale": (3, 3, 3)},
+    "far away and turned": {"location": (100, -30, 20), "rotation_euler": (1.2, 0.3, 2.0), "scale": (3, 3, 3)},
+    "mirrored": {"scale": (-1, 1, 2)},
 }
 
 
@@ -110,6 +111,70 @@ def test_a_plane_reproduces_the_picture(tmp_path: Path, setup: dict) -> None:
     assert report.sentences() == []
     for index in (0, 2):
         assert_shown(render(5 + index, tmp_path), read_png(folder.path / "frames" / f"{index + 1:06}.png"))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("PERSP", "lens"), ("ORTHO", "ortho_scale")])
+def test_a_plane_fills_the_view_of_a_camera_that_zooms(tmp_path: Path, kind: str, name: str) -> None:
+    scene = shot()
+    lens = scene.camera.data
+    lens.type = kind
+    for frame, value in ((5, 40.0), (7, 90.0)):
+        setattr(lens, name, value)
+        lens.keyframe_insert(name, frame=frame)
+    folder = finished(tmp_path, 3)
+    import_frames(bpy.context, folder, Destination(5, show_as=PLANE))
+    for index in (0, 1, 2):
+        assert_shown(render(5 + index, tmp_path), read_png(folder.path / "frames" / f"{index + 1:06}.png"))
+
+
+def test_a_plane_is_rendered_whatever_collection_is_active(tmp_path: Path) -> None:
+    scene = shot()
+    hidden = bpy.data.collections.new("Not in renders")
+    scene.collection.children.link(hidden)
+    hidden.hide_render = True
+    layer = bpy.context.view_layer
+    layer.active_layer_collection = layer.layer_collection.children[0]
+    folder = finished(tmp_path, 1)
+    import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
+    assert_shown(render(1, tmp_path), read_png(folder.path / "frames" / "000001.png"))
+
+
+def test_what_changes_a_plane_in_renders_is_said(tmp_path: Path) -> None:
+    scene = shot()
+    lens = scene.camera.data
+    lens.dof.use_dof, lens.dof.focus_distance = True, 500.0
+    folder = finished(tmp_path, 1)
+    report = import_frames(bpy.context, folder, Destination(1, show_as=PLANE))
+    assert report.sentences() == [
+        "The depth of field of 'Camera' blurs the image plane in renders; switch it off in Properties > Data > Depth "
+        "of Field."
+    ]
+    lens.dof.use_dof = False
+    assert_shown(render(1, tmp_path), read_png(folder.path / "frames" / "000001.png"))
+    bpy.context.view_layer.material_override = bpy.data.materials.new("Clay")
+    (said,) = import_frames(bpy.context, folder, Destination(1, show_as=PLANE)).sentences()
+    assert "clear Material Override" in said
+
+
+@pytest.mark.parametrize("where", [FRONT, PLANE, BACKGROUND])
+def test_frames_are_shown_through_the_camera_that_is_looked_through_there(tmp_path: Path, where: str) -> None:
+    scene = shot()
+    first = scene.camera
+    second = add_camera()
+    second.name, second.location = "Close", (3, -4, 1)
+    for frame, camera in ((1, first), (50, second)):
+        scene.timeline_markers.new("Cut", frame=frame).camera = camera
+    scene.frame_set(1)
+    folder = finished(tmp_path, 3)
+    report = import_frames(bpy.context, folder, Destination(50, show_as=where))
+    assert report.sentences() == [] and scene.frame_current == 1
+    shown = bpy.data.objects[report.placed]
+    assert (shown.parent if where == PLANE else shown) == second
+    if where == PLANE:
+        assert_shown(render(51, tmp_path), read_png(folder.path / "frames" / "000002.png"))
+    (cut,) = import_frames(bpy.context, folder, Destination(49, show_as=where)).sentences()
+    assert cut.startswith("At frame 50 the scene cuts to another camera than 'Camera'")
+    assert not import_frames(bpy.context, folder, Destination(47, show_as=where)).sentences()
 
 
 def test_a_plane_holds_the_first_and_the_last_frame(tmp_path: Path) -> None:
@@ -135,9 +200,15 @@ def rendered_through(view: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", [PLANE, STRIP])
-@pytest.mark.parametrize("view", ["Standard", "AgX", "Filmic"])
-def test_a_render_comes_out_as_it_is_through_the_same_view_transform(tmp_path: Path, view: str, where: str) -> None:
-    shot(view)
+@pytest.mark.parametrize(
+    ("view", "display"),
+    [*((view, "sRGB") for view in ("Standard", "AgX", "Filmic")), ("Standard", "Display P3"), ("Standard", "Rec.1886")],
+)
+def test_a_render_comes_out_as_it_is_through_the_same_view_transform(
+    tmp_path: Path, view: str, display: str, where: str
+) -> None:
+    scene = shot(view)
+    scene.display_settings.display_device = display
     folder = finished(tmp_path, 1)
     rendered_through(view, tmp_path / "frame.png")
     folder.commit(FRAMES.unit(0), (tmp_path / "frame.png").read_bytes())
@@ -150,9 +221,19 @@ def test_a_render_comes_out_as_it_is_through_the_same_view_transform(tmp_path: P
     assert np.quantile(steps, 0.99) < (7 if view == "AgX" else 1.5)
 
 
-def test_a_view_that_cannot_be_undone_is_reported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["exposure", "white balance", "an HDR display"])
+def test_a_view_that_cannot_be_undone_is_reported(tmp_path: Path, setting: str) -> None:
     scene = shot()
-    scene.view_settings.exposure = 1.0
+    if setting == "exposure":
+        scene.view_settings.exposure = 1.0
+    elif setting == "white balance":
+        if not hasattr(scene.view_settings, "use_white_balance"):
+            pytest.skip("Blender has it from 4.3")
+        scene.view_settings.use_white_balance = True
+    else:
+        if bpy.app.version < (5, 0, 0):
+            pytest.skip("Blender has them from 5.0")
+        scene.display_settings.display_device = "Rec.2100-PQ"
     report = import_frames(bpy.context, finished(tmp_path, 1), Destination(1, show_as=PLANE))
     assert "a second time" in report.sentences()[0]
 
@@ -294,11 +375,20 @@ def test_the_image_alone_is_a_sequence_ready_to_use(tmp_path: Path) -> None:
     assert report.placed is None and report.count == 3
 
 
-def test_beside_a_saved_file_the_path_is_relative(tmp_path: Path) -> None:
-    shot()
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
-    report = import_frames(bpy.context, finished(tmp_path, 1), Destination(1, show_as=PLANE))
-    assert bpy.data.images[report.image].filepath.startswith("//")
+@pytest.mark.parametrize("where", [PLANE, STRIP])
+def test_beside_a_saved_file_paths_are_relative_and_move_with_it(tmp_path: Path, where: str) -> None:
+    scene = shot()
+    (tmp_path / "production").mkdir()
+    folder = finished(tmp_path / "production", 3)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "production" / "shot.blend"))
+    report = import_frames(bpy.context, folder, Destination(1, show_as=where))
+    path = bpy.data.images[report.image].filepath if where == PLANE else strips_of(scene)[0].directory
+    assert path.startswith("//")
+    bpy.ops.wm.save_mainfile()
+    expected = read_png(folder.path / "frames" / "000002.png")
+    (tmp_path / "production").rename(tmp_path / "moved")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "moved" / "shot.blend"))
+    assert_shown(render(2, tmp_path), expected)
 
 
 def test_at_the_scenes_rate_the_frames_are_used_as_they_are(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import bpy
@@ -43,6 +44,10 @@ class Batch:
     version: str = field(default_factory=magplus_version)
     hashes: FileHashes = field(default_factory=FileHashes)
     failures: dict[str, MagPlusError] = field(default_factory=dict)
+
+    @cached_property
+    def _shown(self) -> tasks.ProgressLine | tasks.FarmProgress:
+        return tasks.shown_to(self.options.progress)
 
     def state(self, places: Sequence[Place]) -> Iterator[ShotPlan]:
         """Yield what is still to be done for shots of the list, for the summary."""
@@ -177,7 +182,7 @@ class Batch:
 
     def _task(self, task: steps.Task, place: Place | None = None) -> Outcome:
         """Run a task to its end, a shot's own or one of several; raise what it failed with."""
-        outcome = tasks.run(KIND, task, self.options.progress)
+        outcome = tasks.run(KIND, task, self._shown)
         for warning in outcome.warnings:
             _warn(place, warning)
         if outcome.status is not Status.FINISHED:
@@ -226,6 +231,7 @@ class Batch:
     def _failed(self, step: Step, place: Place, error: MagPlusError) -> None:
         self.failures[place.shot.name] = error
         print(f"magplus: error: {place.shot.name}: {error}", file=sys.stderr)
+        self._shown.failed(f"{place.shot.name}: {error}")
         if not isinstance(error, CancelledError):
             with suppress(MagPlusError):  # that is why it failed, for one
                 place.note(replace(place.record(), failed=Failed(step.value, int(error.exit_code), str(error))))

@@ -36,7 +36,9 @@ OWN_KEYS: Mapping[str, str] = {
 _WRITTEN_WHOLE = {"driving", "trim", "reference", "alpha", "start_frame"}
 _ADDED = {"only", "exclude", "lock", "mirror", "anchors", "frames"}
 _NOT_HERE = {"output": "every shot has a folder of its own in the results", "help": "a list of shots has no such entry"}
-_NAME = re.compile(r"[^\W_][\w .()+@#=-]{0,119}")
+LONGEST_NAME = 120  # characters
+_NAME = re.compile(rf"[^\W_][\w .()+@#=-]{{0,{LONGEST_NAME - 1}}}")
+_NOT_AT_THE_BEGINNING = re.compile(r"^[\W_]+")
 _NOT_IN_NAMES = re.compile(r"[^\w .()+@#=-]")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?$", re.IGNORECASE)
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)")
@@ -187,7 +189,7 @@ def _shots_of(row: Row, parser: Parser) -> list[Shot]:
         row.refuse("the shot names no `driving` video.")
     if not any(key in values for key in ("frames", "shape_keys")):
         row.refuse("say what to make: `frames`, `shape_keys` or both.")
-    name = _text(row, "name", own["name"]) or PureWindowsPath(str(values["driving"])).stem  # which knows / and \
+    name = _text(row, "name", own["name"]) or _named_after(str(values["driving"]))
     name = normalize("NFC", name)  # macOS writes an umlaut as two characters
     if not _NAME.fullmatch(name) or name.endswith((" ", ".")):
         row.refuse(f"{name!r} can't name a folder; use letters, digits, spaces and _-.()+", "name")
@@ -214,9 +216,15 @@ def _shots_of(row: Row, parser: Parser) -> list[Shot]:
     return shots
 
 
-def _plain(avatar: str) -> str:
-    """Return an object's name as it can be a part of a folder's: `hero:Head` is `hero_Head`."""
-    return _NOT_IN_NAMES.sub("_", normalize("NFC", avatar))
+def _named_after(video: str) -> str:
+    """Return the name of a shot that has none: its video's as it can name a folder, of `[hd] Bob's.mp4` `hd_ Bob_s`."""
+    stem = PureWindowsPath(video).stem  # which knows / and \
+    return _NOT_AT_THE_BEGINNING.sub("", _plain(stem))[:LONGEST_NAME].rstrip(" .") or stem
+
+
+def _plain(name: str) -> str:
+    """Return an object's or a file's name as it can be a part of a folder's: `hero:Head` is `hero_Head`."""
+    return _NOT_IN_NAMES.sub("_", normalize("NFC", name))
 
 
 def _check_name(row: Row, name: str) -> None:

@@ -14,7 +14,7 @@ from ...blender.data import pose_bones_of
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 from ..projection import Projection
-from .control_kind import ControlKind, Found
+from .control_kind import DRIVEN, ControlKind, Found
 
 SIDEWAYS = 0.4  # of a bone's furthest motion in the picture; its axes with less point towards the camera
 _PREFERRED = {False: ("location", "rotation"), True: ("rotation", "location")}
@@ -110,7 +110,7 @@ def bone_controls(
                 if getattr(bone, f"lock_{motion}")[number]:
                     excluded[name] = "is locked"
                 elif channel.driven:
-                    excluded[name] = "is driven"
+                    excluded[name] = DRIVEN
                 else:
                     rest = channel.read()
                     control = Control(

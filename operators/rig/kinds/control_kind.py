@@ -15,6 +15,7 @@ from ....backend_bridge.rig.basis import Control
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
 
+DRIVEN = "is driven"
 LINKED = "belongs to a linked file; make a library override of the object and of its mesh"
 # What was found: controls, and why others can't be used, by name. A reason goes on where the name ends: "is driven".
 Found: TypeAlias = tuple[list[RigControl], dict[str, str]]
@@ -77,7 +78,7 @@ class ControlKind(ABC):
         """Return why keys would have no effect ("is driven"), or an empty string."""
         if not channel.id.is_editable:
             return LINKED
-        return "is driven" if channel.driven else ""
+        return DRIVEN if channel.driven else ""
 
     def neutral(self, channel: LiveChannel) -> float:
         """Return the value that the NLA starts from where nothing below a track animates this number."""

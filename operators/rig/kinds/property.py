@@ -13,7 +13,7 @@ from ...blender.data import pose_bones_of
 from ..controls import Address, LiveChannel, RigControl
 from ..face_rig import FaceRig
 from .bone import shown_bones
-from .control_kind import ControlKind, Found
+from .control_kind import DRIVEN, ControlKind, Found
 
 _ROUNDING = 1e-6  # of single precision
 WIDEST = 1e6  # a range beyond this is none that anybody has set
@@ -85,7 +85,7 @@ def property_controls(obj: bpy.types.Object, paths: Iterable[str]) -> Found:
         limits = channel.limits
         low, high = limits["soft_min"], limits["soft_max"]
         if channel.driven:
-            excluded[name] = "is driven"
+            excluded[name] = DRIVEN
         elif not low < high or high - low > WIDEST:
             excluded[name] = "has no soft limits; set them, so that it can be solved"
         else:

@@ -10,20 +10,20 @@ from typing import cast
 
 import bpy
 
-from ....backend_bridge.rig.basis import Channel, Control
+from ....backend_bridge.rig.basis import SHAPE_KEY, Channel, Control
 from ...blender.data import shape_keys_of, wearers
 from ..controls import LiveChannel, RigControl
 from ..face_rig import FaceRig
-from .control_kind import LINKED, ControlKind, Found, channel_at
+from .control_kind import DRIVEN, LINKED, ControlKind, Found, channel_at
 
 ABSOLUTE = "is an absolute shape key, which has no value of its own"
 SLIDER_LIMIT = 10.0  # Blender's own limit of a shape key's range
 
 
 class ShapeKeys(ControlKind):
-    """The values of relative shape keys. The ID is the mesh's `Key`; its owner is the object that carries it."""
+    """The values of relative shape keys. The ID is the `Key` of a mesh, a lattice or a curve; its owner the object."""
 
-    name = "shape_key"
+    name = SHAPE_KEY
     label = "Shape key"
     proportional = True
     made_for_the_face = True
@@ -31,8 +31,8 @@ class ShapeKeys(ControlKind):
     # No icon: that is what most are, and names are long.
 
     def find(self, rig: FaceRig) -> Found:
-        """Return the shape keys of the meshes, and of those that act on them."""
-        return shape_key_controls([*rig.meshes, *(obj for obj in rig.acting if obj.type == "MESH")])
+        """Return the shape keys of the meshes, and of what acts on them: other meshes, lattices, curves."""
+        return shape_key_controls([*rig.meshes, *rig.acting])
 
     def find_channel(self, owner: bpy.types.Object, data_path: str) -> LiveChannel | None:
         """Return the key's value."""
@@ -131,7 +131,7 @@ def _problem(obj: bpy.types.Object, key: bpy.types.Key, block: bpy.types.ShapeKe
     if problem := _without_effect(obj, key, block):
         return problem
     if channel.driven:
-        return "is driven"
+        return DRIVEN
     if block.slider_max <= block.slider_min:
         return "can't be moved: its range is empty"
     return ""

@@ -18,7 +18,7 @@ from tests.blender.head import make_head
 from tests.blender.jobs import pulse
 
 pytestmark = pytest.mark.usefixtures("rate")
-EARLIER = "MagPlus Head"
+EARLIER, JOB = "MagPlus Head", Path("プロジェクト é.magplus")
 
 
 def move_a_key(action: bpy.types.Action) -> None:
@@ -45,6 +45,8 @@ def test_any_number_of_runs_leave_one_result(tmp_path: Path, head, keys, mode: s
     for number in range(1, 6):
         report = bake(job(tmp_path / str(number), controls, Smile=pulse(20, 8, number / 10)), animation=mode)
         assert report.sentences() == [] and report.record.actions == (EARLIER,)
+        listed = [record.name for record in bpy.context.scene.magplus.bakes]
+        assert listed == [report.name] == [JOB.stem], "one slider, under one name"
         bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "file.blend"))
         bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
         head = bpy.data.objects["Head"]

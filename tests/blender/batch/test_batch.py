@@ -111,6 +111,19 @@ def test_a_failed_shot_leaves_the_others_of_its_file(main: Callable[..., int], l
     assert smiles(listed.with_name("both.blend")) == {"Ann": 0, "Bob": 0.5}
 
 
+def test_a_farm_is_told_how_far_a_step_is_and_why_a_shot_failed(
+    main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    listed.write_text(listed.read_text().replace('"Ann"\nalpha = 4', '"Nobody"'))
+    assert main(listed, "--step", "capture", "--keep-going", "--progress", "openjd") == 2
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("openjd_")]
+    assert "openjd_status: Measuring the rig" in lines
+    percentages = [int(line.split()[1]) for line in lines if line.startswith("openjd_progress: ")]
+    assert percentages and percentages == sorted(set(percentages)), "over all shots it only ever rises"
+    failed = [line for line in lines if line.startswith("openjd_fail: two: ")]
+    assert len(failed) == 1 and "There is no mesh object 'Nobody'" in failed[0]
+
+
 def test_a_farms_job_is_for_the_whole_list(
     main: Callable[..., int], listed: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,6 +57,31 @@ def test_defaults_hold_for_every_shot_that_says_nothing_else(read: Callable[...,
     assert second.options.only == ["Brow Up", "jaw*"]
 
 
+@pytest.mark.parametrize(
+    ("video", "name"),
+    [
+        ("clips/frown.mp4", "frown"),
+        ("[hd] Bob's frown, 2.mp4", "hd_ Bob_s frown_ 2"),
+        ("Wut 😠 & Ärger.mov", "Wut _ _ Ärger"),
+        ("_take_1_.mp4", "take_1_"),
+        ("take 1 ..mp4", "take 1"),
+        ("x" * 200 + ".mp4", "x" * 120),
+    ],
+)
+def test_a_shot_without_a_name_has_its_videos_as_it_can_name_a_folder(
+    read: Callable[..., list[Any]], video: str, name: str
+) -> None:
+    (shot,) = read(f'[[shot]]\nfile = "hero.blend"\ndriving = "{video}"\nshape_keys = true\n')
+    assert shot.name == name and shot.options.driving.endswith(video)
+
+
+def test_a_video_that_names_nothing_asks_for_a_name(
+    read: Callable[..., list[Any]], input_error: type[Exception]
+) -> None:
+    with pytest.raises(input_error, match="line 1: '😠' can't name a folder"):
+        read('[[shot]]\nfile = "hero.blend"\ndriving = "😠.mp4"\nshape_keys = true\n')
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_a_table_says_the_same(read: Callable[..., list[Any]], delimiter: str, encoding: str) -> None:
@@ -129,7 +154,7 @@ def test_a_backends_files_are_looked_for_beside_the_list(read: Callable[..., lis
         (f"[[shot]]\n{HEADER}trim = [1]\n", "line 5: `trim`"),
         (f"[[shot]]\n{HEADER}trim = 'a b'\n", "line 5: `trim`: 'a' is no number."),
         (f"[[shot]]\n{HEADER}trim = [2, 1]\n", "line 5: `trim` holds nothing; its end has to come after its start."),
-        (f"[[shot]]\n{HEADER}frames = [9, 1]\n", "line 1: A moving shot starts at frame 1 or later"),
+        (f"[[shot]]\n{HEADER}frames = [9, 1]\n", "line 5: `frames`: A moving shot starts at frame 1 or later"),
         (f"[[shot]]\n{HEADER}st_map = true\n", "line 5: `st_map` is of a moving shot; give `frames` START END, too."),
         (f"[[shot]]\n{HEADER}capture_size = 3\n", "line 5: `capture_size`: A picture of 3 px is too small"),
         (f"[[shot]]\n{HEADER}capture_size = -1\n", "line 5: `capture_size` must be between 0 and 65536, not -1."),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import Control
 from bl_ext.user_default.magplus.magplus_addon import control_list
+from bl_ext.user_default.magplus.magplus_addon.commands import main
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, Destination
 from bl_ext.user_default.magplus.operators.bake import bake_controls
 from bl_ext.user_default.magplus.operators.measure_controls import choice_of
@@ -185,3 +186,36 @@ def test_the_limits_of_a_property_are_widened_and_not_its_curve_cut(tmp_path: Pa
     bpy.context.scene.magplus.bakes[-1].strength = 2.0
     bpy.context.scene.frame_set(int(frame), subframe=frame % 1)
     assert rig["mood"] == pytest.approx(2.46, abs=1e-4)
+
+
+@pytest.mark.parametrize("cage", ["LATTICE", "CURVE"])
+def test_shape_keys_of_what_bends_a_face_are_controls(tmp_path: Path, cage: str) -> None:
+    quick_render(320, 240).render.fps = 25
+    add_camera()
+    head = make_head()
+    head.shape_key_clear()
+    if cage == "LATTICE":
+        data = bpy.data.lattices.new("Cage")
+        data.points_u = data.points_v = data.points_w = 3
+    else:
+        data = bpy.data.curves.new("Cage", "CURVE")
+        data.dimensions = "3D"
+        data.splines.new("POLY").points.add(2)
+        for place, point in enumerate(data.splines[0].points):
+            point.co = (place - 1, 0, 0, 1)
+    bends = bpy.data.objects.new("Cage", data)
+    bends.scale = (3, 3, 3)
+    bpy.context.scene.collection.objects.link(bends)
+    head.modifiers.new("Cage", cage).object = bends
+    bends.shape_key_add(name="Basis")
+    key = bends.shape_key_add(name="Smile", from_mix=False)
+    key.data[1].co.z += 0.3
+    key.value = 0.0
+
+    assert main(["controls", "--avatar", "Head"]) == 0
+    (entry,) = bpy.context.scene.magplus.controls
+    assert entry.name == "Smile" and entry.solve and entry.pixels > 1
+    controls, _ = chosen_controls((head,), choice_of(bpy.context.scene.magplus))
+    bake_controls(bpy.context, solved(tmp_path, controls, {"Smile": pulse(20, 8, 0.5)}, apex=8), Destination())
+    bpy.context.scene.frame_set(9)
+    assert key.value == pytest.approx(0.5, abs=1e-5)

@@ -25,7 +25,8 @@ SHOWN_AS = {"text", "heading", "bl_label", "title", "label", "confirm_text"}
 # pictures, printed by the command line or kept in a log.
 NO_TEXT = {
     # names of data, settings of nodes, words of other programs
-    "AgX Base sRGB", "Filmic sRGB", "MagPlus Anchors", "MagPlus Result", "MagPlus camera", "MagPlus capture",
+    "AgX Base {display}", "Filmic {display}", "{0} / now",
+    "MagPlus Anchors", "MagPlus Result", "MagPlus camera", "MagPlus capture",
     "MagPlus rest", "MagPlus view", "MagPlus {0}", "MagPlus [{0}]", "MagPlus Sample", "MagPlus Sample {0}",
     "MagPlus Comparison", "MagPlus Identity", "MagPlus ST-Map", "MagPlus ST-map", "MagPlus Curves",
     "Extension X", "Extension Y", "{0} Strip",

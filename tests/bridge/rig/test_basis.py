@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from magplus.backend_bridge.files.errors import InputError
-from magplus.backend_bridge.rig.basis import Channel, Control, RigBasis
+from magplus.backend_bridge.rig.basis import Channel, Control, RigBasis, ranges
 
 CONTROL = Control(
     "Smile", "shape_key", "Head", "key_blocks", 0, 0, 1,
@@ -58,3 +58,20 @@ def test_a_wrong_entry_is_one_sentence_that_names_it(tmp_path: Path, name: str, 
     with pytest.raises(InputError, match=r"can't be read as a rig basis .*; capture the avatar again") as error:
         RigBasis.load(with_json(tmp_path / "basis.npz", name, change))
     assert sentence in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "modelled"),
+    [
+        ("shape_key", (0.0, 0.0, 1.0), (0.0, 1.0)),
+        ("shape_key", (0.0, -10.0, 10.0), (-1.0, 1.0)),
+        ("shape_key", (0.25, 0.0, 0.5), (0.0, 0.5)),
+        ("shape_key", (1.5, 0.0, 2.0), (0.0, 2.0)),
+        ("property", (0.0, -10.0, 10.0), (-10.0, 10.0)),
+    ],
+)
+def test_room_on_a_slider_makes_no_other_expression_of_the_same_value(
+    kind: str, given: tuple[float, float, float], modelled: tuple[float, float]
+) -> None:
+    (rest,), (low,), (high,) = ranges([Control("Smile", kind, "Head", "", *given)])
+    assert (rest, low, high) == (given[0], *modelled)

@@ -19,6 +19,7 @@ from typing import Protocol
 import pytest
 
 from magplus.backend_bridge.files.errors import ExitCode
+from magplus.backend_bridge.job.artefacts import OF_CONTROLS, SHOT_APEX, WEIGHTS_CSV
 from magplus.backend_bridge.job.folder import JobFolder
 from magplus.backend_bridge.job.report import Failure
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
@@ -30,6 +31,7 @@ from magplus.backend_bridge.worker_client.client import WORKER_SCRIPT, WorkerCli
 from magplus.backend_bridge.worker_client.messages import Cancelled, Error, Exit, Hello, Message, Progress, Result
 from magplus.tests.bridge.worker import misbehaviour
 from magplus.tests.bridge.worker.misbehaviour import Misbehaviour
+from magplus.tests.bridge.worker.scripted_worker import ScriptedPipeline
 
 SCRIPT = Path(__file__).parent / "scripted_worker.py"
 ENDINGS = (Result, Error, Cancelled)
@@ -410,6 +412,16 @@ def test_a_read_only_folder_is_a_sentence(
     folder.path.chmod(0o755)
     [error] = messages
     assert isinstance(error, Error) and "can't be written to" in error.sentence
+
+
+def test_files_of_an_earlier_run_that_are_no_part_of_the_result_are_gone(make_job: MakeJob) -> None:
+    folder = make_job()
+    for name in (*OF_CONTROLS, SHOT_APEX):
+        folder.commit(name, name.encode())
+    (folder.path / WEIGHTS_CSV).write_text("with somebody's notes")
+    assert JobRunner(lambda: ScriptedPipeline).run(folder.path, lambda _: None, Cancellation()) == ExitCode.OK
+    left = {path.name for path in folder.path.iterdir()} & {*OF_CONTROLS, SHOT_APEX}
+    assert left == {WEIGHTS_CSV}, "the run made frames alone"
 
 
 FULL_DISK = """
