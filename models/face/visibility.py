@@ -25,7 +25,7 @@ from .footage import CLIPPED
 from .lids import apertures, mesh_weight, openings
 from .lighting import Curve, Light, ReferenceLight, toned
 from .masks import Mask, disc, grown, hull_of
-from .mesh import LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
+from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
 from .mouth_cover import mouth_cover
 from .pose import turned_by
 from .regions import face_mask, face_width, regions
@@ -115,9 +115,11 @@ class Visibility:
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._steady = [self._regions[name] > 0.5 for name in _STEADY]
-        inner = ((mask, (mask > 0.5) & self._face) for mask in self._regions.values())
-        # The places of each, and beside it.
-        self._parts = [(np.flatnonzero(places), mask < 0.5) for mask, places in inner if places.any()]
+        # The places of either side of each region, and what is beside them: the sides of a face move by themselves.
+        left = _left_of(small[FACE_OVAL[0]], small[CHIN_TIP], shape)
+        inner = [(mask > 0.5, side) for mask in self._regions.values() for side in (left, ~left)]
+        places = [(region & side & self._face, region & side) for region, side in inner]
+        self._parts = [(np.flatnonzero(within), ~part) for within, part in places if within.any()]
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
         mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
@@ -309,6 +311,13 @@ def undisturbed(seen: Tensor, width: float) -> Tensor:
     large, beside = (max(1, round(share * width * _SIDE / size)) for share in (_LARGE, _BESIDE))
     near = np.stack([grown(cv2.erode(np.uint8(frame < 0.5), disc(large)) > 0, large + beside) for frame in small])
     return seen * resize(torch.from_numpy(~near[:, None]).float(), (size, size)).to(seen)
+
+
+def _left_of(top: NDArray[np.floating[Any]], bottom: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Mask:
+    """Return where a picture [H, W] is left of the line from one point to another, px."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    along = bottom - top
+    return np.asarray((x - top[0]) * along[1] < (y - top[1]) * along[0])
 
 
 def _hides_one(eyes: list[Mask], part: Mask) -> bool:

@@ -119,17 +119,23 @@ class Curves:
         self, event: MotionEvent | None, equations: NDArray[np.floating]
     ) -> tuple[Solved, MotionEvent | None]:
         """Return the controls, and the event if those of a whole face show that it is the face's."""
-        solved = self._solved(equations, event)
-        if event is None or not _is_whole(solved):
+        speckled = self._observed.speckled
+        solved = self._solved(equations, moves=event is not None and not speckled)
+        if not _is_whole(solved):
             return solved, event
-        explained = self._explained(event, solved)
+        if speckled:  # what moves most may be a drop: the event is what the controls show, and its peak isn't known
+            explained = self._timed(solved, equations, None)
+        elif event is not None:
+            explained = self._explained(event, solved)
+        else:
+            return solved, None
         if explained is not None and self._observed.compression.strong:
             lasts = self._lasts(self._timed(solved, equations, explained) or explained)
             if not shows_anything(solved.curves, self._reader.basis.controls, lasts):
                 explained = None
         return (solved if explained else self._reader.unmatched(solved)), explained
 
-    def _solved(self, equations: NDArray[np.floating], event: MotionEvent | None) -> Solved:
+    def _solved(self, equations: NDArray[np.floating], moves: bool) -> Solved:
         """Return the controls, brought to the peak of the motion where that is the driver's.
 
         It is noise's where the face shows no event, and partly the codec's where that has left little of the face.
@@ -139,7 +145,7 @@ class Curves:
             equations,
             seconds=[float(second) for second in self._clip.track.seconds],
             closed=observed.closures[observed.held],
-            moves=event is not None,
+            moves=moves,
             compressed=observed.compression.strong,
             sparse=observed.sparse,
         )
@@ -151,7 +157,7 @@ class Curves:
             return True
         return event.offset - event.onset >= _LASTING / float(self._clip.reader.info.average_rate)
 
-    def _timed(self, solved: Solved, equations: NDArray[np.floating], event: MotionEvent) -> MotionEvent | None:
+    def _timed(self, solved: Solved, equations: NDArray[np.floating], event: MotionEvent | None) -> MotionEvent | None:
         """Return the event of the expression that the controls show, where the face's whole motion may be another's.
 
         It is where a codec has copied parts of the face, and where no control shows anything at that motion's apex:
@@ -161,7 +167,7 @@ class Curves:
         moved = np.where(of_eyes(self._reader.basis.controls), 0.0, shares)
         if not moved.any():
             return None
-        shown = shows_at(shares, self._clip.track.seconds, event.apex)
+        shown = event is not None and shows_at(shares, self._clip.track.seconds, event.apex)
         return self._observed.timed_by(self._reader.course(equations, moved), anyway=not shown)
 
     def _above_codec(self, solved: Solved, moves: bool) -> Solved:

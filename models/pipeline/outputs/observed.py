@@ -22,6 +22,7 @@ from ....backend_bridge.rig.footage import Compression, Unseen
 from ....backend_bridge.rig.regions import REGIONS
 from ...face import (
     COVER_SIDE,
+    are_specks,
     blinks,
     cover_of,
     find_event,
@@ -202,12 +203,22 @@ class Observed:
     @cached_property
     def doubtful(self) -> dict[str, NDArray[np.bool_]]:
         """The frames, [T], in which something passes before a region (`face.passing`), of the regions that have any."""
-        packed = [record["cover"] for record in self._records]
-        if not any(packed):
+        if (covers := self._covers) is None or self.speckled:
             return {}
-        covers = np.stack([cover_of(each) for each in packed])
         motion = {name: self._values("regions", name) for name in REGIONS}
         return passing(covers, self._small_regions, motion, self._seconds.tolist())
+
+    @cached_property
+    def speckled(self) -> bool:
+        """Whether drops or flakes pass before the face (`face.are_specks`), whose motion hides an expression's."""
+        covers = self._covers
+        return covers is not None and are_specks(covers, self._small_regions, self._seconds.tolist())
+
+    @property
+    def _covers(self) -> NDArray[np.bool_] | None:
+        """Where each frame doesn't show the face, [T, H, W]; None where all show all of it."""
+        packed = [record["cover"] for record in self._records]
+        return np.stack([cover_of(each) for each in packed]) if any(packed) else None
 
     def _without_parallax(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return motion of every frame, [T], without what the head's turning leaves in it."""
@@ -337,9 +348,10 @@ class Observed:
         """Return the event of an expression's course, [T], in shares of the face's width, as a rig's controls show it.
 
         What a codec copies from an expression's frames stays where it is when that is over, and is in all motion of the
-        face. None where no codec copied anything, unless it is asked for anyway, or there is no event.
+        face; so is that of drops and flakes. None where there are neither, unless it is asked for anyway, or no event.
         """
-        if self.event is None or (self.compression.copied < LEAST_COPIED and not anyway):
+        copied = self.compression.copied >= LEAST_COPIED
+        if not self.speckled and (self.event is None or not (copied or anyway)):
             return None
         return self._event_of(motion)
 

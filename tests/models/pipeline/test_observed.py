@@ -148,6 +148,17 @@ def test_a_hand_that_passes_before_the_chin_is_no_event_and_the_brows_are(tmp_pa
     assert seen.event.apex == pytest.approx(APEX / 30)
 
 
+def test_drops_that_fall_before_all_of_a_face_leave_it_to_the_controls_when_it_moves(tmp_path):
+    """Each hides a part in one frame alone, and moves it by more than the face does."""
+    rng = np.random.default_rng(3)
+    covers = {index: packed_cover(rng.random((COVER_SIDE, COVER_SIDE)) < 0.1) for index in range(1, COUNT)}
+    missed = np.where(rng.random(COUNT) < 0.3, 2e-2, 0.0)
+    seen = observed(tmp_path, covers=covers, brows=np.maximum(EXPRESSION, missed), cheeks=np.roll(missed, 3))
+    assert seen.speckled and not seen.doubtful
+    assert seen.timed_by(EXPRESSION).apex == pytest.approx(APEX / 30)
+    assert seen.timed_by(np.zeros(COUNT)) is None
+
+
 def test_a_blink_that_is_larger_than_the_expression_is_no_event(tmp_path):
     closed = np.where(np.isin(np.arange(COUNT), (20, 21, 22)), 0.9, 0.0)
     seen = observed(tmp_path, closed=closed, lids=0.03 * closed, nose=6e-3 * closed, brows=EXPRESSION)
