@@ -115,11 +115,14 @@ class Visibility:
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._steady = [self._regions[name] > 0.5 for name in _STEADY]
-        # The places of either side of each region, and what is beside them: the sides of a face move by themselves.
         left = _left_of(small[FACE_OVAL[0]], small[CHIN_TIP], shape)
-        inner = [(mask > 0.5, side) for mask in self._regions.values() for side in (left, ~left)]
-        places = [(region & side & self._face, region & side) for region, side in inner]
-        self._parts = [(np.flatnonzero(within), ~part) for within, part in places if within.any()]
+        whole = [mask > 0.5 for mask in self._regions.values()]
+        # The places of each, and what is beside it; and the same of either side.
+        self._parts = [(np.flatnonzero(part & self._face), ~part) for part in whole]
+        self._sides = [
+            (np.flatnonzero(part & self._face), ~part) for each in whole for part in (each & left, each & ~left)
+        ]
+        self._inside = _small_mask(inside)
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
         mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
@@ -128,7 +131,7 @@ class Visibility:
         # What covers the mouth moves, as far as the face's own motion at least.
         picture = np.ascontiguousarray(self._small.transpose(1, 2, 0))
         covered = grown(mouth_cover(picture, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
-        self._seen = _small_mask(inside) & ~grown(_clipped(self._small), 1) & ~covered
+        self._seen = self._inside & ~grown(_clipped(self._small), 1) & ~covered
 
     def __call__(
         self,
@@ -210,7 +213,11 @@ class Visibility:
         seen = skin.copy()
         for eye in self._hidden_eyes(light.on(small), seen, eyes, points):
             seen &= ~eye
-        for inner, beside in self._parts:
+        inside = (self._inside & within).ravel()
+        for inner, beside in self._parts:  # what hides most of a region may be missed in the rest of it
+            if np.count_nonzero(seen.ravel()[inner]) < _LEAST_SEEN * np.count_nonzero(inside[inner]):
+                seen &= beside
+        for inner, beside in self._sides:  # the picture's edge hides no more than it cuts off, as far as a side reaches
             if np.count_nonzero(seen.ravel()[inner]) < _LEAST_SEEN * len(inner):
                 seen &= beside
         if self._is_only_jaw(seen) and turned_by(landmarks, self._mesh) > _TURNED:

@@ -53,6 +53,7 @@ HELD = 5e-3  # of the face's width: motion that is an expression even where no f
 PARALLAX = (2e-3, 1.5)
 LEAST_COVERED = 0.1  # of a region, from which on what moves before the face may be what moves in it
 APPROACH = 0.2  # s before and after something passes before the face: a hand of the skin's colour is found late
+FAST = 5e-3  # of the face's width, from a frame to the next: parallax of a head that turns so fast that it blurs
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
 OPENING = 0.05  # s, in which a lid goes on after the mesh has it open, or begins before
@@ -230,15 +231,18 @@ class Observed:
     def held(self) -> NDArray[np.intp]:
         """Which frame each frame shows, [T]: itself, or the one before the head turned away and came back.
 
-        Where all of a frame's motion may be what the turning leaves, the face's own isn't known.
+        Where all of a frame's motion may be what the turning leaves, the face's own isn't known. The frames beside it
+        from or to which the head turns fast are blurred, so that it leaves more in them.
         """
         parallax, certain = self._values("parallax"), self._values("certain")
         drowned = (parallax > PARALLAX[0]) & (self._without_parallax(certain) <= 0)
-        seconds, shown = self._seconds, np.arange(len(drowned))
-        for run in np.split(shown, np.flatnonzero(np.diff(drowned)) + 1):
+        steps = np.abs(np.diff(parallax, prepend=parallax[:1], append=parallax[-1:]))
+        lost = drowned | (np.maximum(steps[:-1], steps[1:]) > FAST)
+        seconds, shown = self._seconds, np.arange(len(lost))
+        for run in np.split(shown, np.flatnonzero(np.diff(lost)) + 1):
             before, after = run[0] - 1, run[-1] + 1
             within = before >= 0 and after < len(shown) and seconds[after] - seconds[before] <= PASSING
-            if drowned[run[0]] and within:
+            if drowned[run].any() and within:
                 shown[run] = before
         return shown
 
@@ -368,7 +372,7 @@ class Observed:
 
         curves: how many such motions are looked at.
         """
-        trusted = np.flatnonzero(self._clip.track.present)
+        trusted = np.flatnonzero(self._clip.track.present & (self.held == np.arange(len(peaks))))
         peaks = self._with_noise(peaks)
         seconds, peaks = [self._clip.track.seconds[index] for index in trusted], peaks[trusted]
         if self.compression.strong:

@@ -117,12 +117,24 @@ def test_an_expression_that_all_of_a_clip_shows_is_an_event(tmp_path):
     assert event is not None and event.apex == pytest.approx(15.5 / 30, abs=0.02)
 
 
-def test_frames_in_which_the_head_turns_away_and_back_show_the_one_before(tmp_path):
+@pytest.mark.parametrize(
+    ("turning", "before", "after"), [([4e-3, 8e-3, 8e-3, 4e-3], 20, 23), ([8e-3] * 4, 18, 25)], ids=["slow", "fast"]
+)
+def test_frames_in_which_the_head_turns_away_and_back_show_the_one_before(tmp_path, turning, before, after):
+    """From and to which it turns fast, too: these are blurred."""
     turned = np.zeros(COUNT)
-    turned[20:24] = 8e-3
+    turned[20:24] = turning
     seen = observed(tmp_path, parallax=turned, cheeks=0.8 * turned, brows=EXPRESSION)
-    assert seen.held.tolist() == [*range(20), *[19] * 4, *range(24, COUNT)]
+    held = [before] * (after - before - 1)
+    assert seen.held.tolist() == [*range(before + 1), *held, *range(after, COUNT)]
     assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_what_a_blurred_frame_of_a_fast_turn_shows_is_no_event(tmp_path):
+    """The head is on its way in the first and the last of four frames, and its turning leaves more in them."""
+    turned, left = np.zeros(COUNT), np.zeros(COUNT)
+    turned[20:24], left[20:24] = [8e-3, 14e-3, 14e-3, 8e-3], [14e-3, 10e-3, 10e-3, 14e-3]
+    assert observed(tmp_path, parallax=turned, mouth=left).event is None
 
 
 def test_a_head_that_stays_turned_is_measured_as_it_is(tmp_path):
