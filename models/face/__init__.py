@@ -8,7 +8,7 @@ from .gaze import eyes_part
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 from .lids import LidModel, blinks, closures, closures_of_each, closures_of_seen, mesh_weight
 from .moving_cover import MovingCover
-from .passing_cover import COVER_SIDE, cover_of, packed_cover, passing
+from .passing_cover import COVER_SIDE, are_specks, cover_of, packed_cover, passing
 from .pose import head_turn, turned_by
 from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import HeadMotion, RigidSplit, split_rigid
@@ -45,6 +45,7 @@ __all__ = [
     "SteadyCrop",
     "Visibility",
     "Window",
+    "are_specks",
     "blinks",
     "calmest",
     "choose_reference",

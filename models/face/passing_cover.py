@@ -5,6 +5,9 @@ Of a thing of the skin's own colour only parts are found by `visibility`. What i
 farther from the parts that are found than a margin around them reaches. So where a region has large motion while what
 hides a part of it wanders, none of its motion is taken for the face's, nor what is large just before the thing was
 found there and just after, nor that of the other regions that it passes before meanwhile.
+
+Drops, flakes and dust hide another part in each frame, and what is missed of one is no larger than it: the rest of the
+region shows the face.
 """
 
 from __future__ import annotations
@@ -22,6 +25,11 @@ _WANDERS = 0.05  # of a region: what is newly hidden or seen again from a frame 
 _PAUSE = 0.1  # s; a hand that turns round keeps still for so long
 _LARGE = 7e-3  # of the face's width: more than a micro-expression; what is missed of a hand has 1e-2 and more
 _APPROACH = 0.2  # s for which it may be before a region without being found there
+# Of what is hidden, the share that still is so soon (the overlap coefficient): hands have 0.66 and more, as they are
+# larger than their way meanwhile, rain and snow 0.42 and less.
+_SOON, _STILL = 0.06, 0.53  # s; share
+_ALWAYS = 0.5  # of the frames: what is hidden in more of them doesn't pass, as where a drop is before the reference
+_MOSTLY = 0.5  # of the frames in which something is hidden, at least, where drops fall; a fast hand passes in a few
 
 
 def passing(
@@ -30,7 +38,7 @@ def passing(
     """Return the frames [T] in which something passes before each region, of the regions before which it does.
 
     covers: [T, H, W], where each frame doesn't show the face. regions: [H, W] each. motion: [T] of each region, as a
-    share of the face's width.
+    share of the face's width. What passes is no specks (`are_specks`).
 
     >>> covers = np.zeros((9, 4, 4), bool)
     >>> for index in range(4):
@@ -64,6 +72,24 @@ class _Run:
     first: int
     last: int
     large: bool
+
+
+def are_specks(covers: Mask, regions: Mapping[str, Mask], seconds: Sequence[float]) -> bool:
+    """Return whether drops or flakes pass before the face and nothing larger; arguments as `passing` has them.
+
+    >>> def crossing(width: int) -> Mask:  # something that moves by a px a frame
+    ...     return np.array([[[0 <= x - index < width for x in range(16)]] * 16 for index in range(12)])
+    >>> mouth = {"mouth": np.ones((16, 16), bool)}
+    >>> [are_specks(crossing(width), mouth, np.arange(12) / 30) for width in (2, 6)]
+    [True, False]
+    """
+    times, hidden = np.asarray(seconds, np.float64), covers & np.any([*regions.values()], axis=0)
+    passes = hidden & (hidden.mean(0) <= _ALWAYS)
+    soon = np.searchsorted(times, times + _SOON)
+    early = soon < len(times)
+    now, then = passes[early], passes[soon[early]]
+    smaller = np.minimum(now.sum((1, 2)), then.sum((1, 2)))
+    return bool(passes.any((1, 2)).mean() > _MOSTLY and (now & then).sum() < _STILL * smaller.sum())
 
 
 def _wandering(hidden: Mask, region: Mask, large: Mask, times: NDArray[np.float64]) -> Iterator[tuple[int, int]]:

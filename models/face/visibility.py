@@ -25,7 +25,7 @@ from .footage import CLIPPED
 from .lids import apertures, mesh_weight, openings
 from .lighting import Curve, Light, ReferenceLight, toned
 from .masks import Mask, disc, grown, hull_of
-from .mesh import LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
+from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
 from .mouth_cover import mouth_cover
 from .pose import turned_by
 from .regions import face_mask, face_width, regions
@@ -115,9 +115,14 @@ class Visibility:
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._steady = [self._regions[name] > 0.5 for name in _STEADY]
-        inner = ((mask, (mask > 0.5) & self._face) for mask in self._regions.values())
-        # The places of each, and beside it.
-        self._parts = [(np.flatnonzero(places), mask < 0.5) for mask, places in inner if places.any()]
+        left = _left_of(small[FACE_OVAL[0]], small[CHIN_TIP], shape)
+        whole = [mask > 0.5 for mask in self._regions.values()]
+        # The places of each, and what is beside it; and the same of either side.
+        self._parts = [(np.flatnonzero(part & self._face), ~part) for part in whole]
+        self._sides = [
+            (np.flatnonzero(part & self._face), ~part) for each in whole for part in (each & left, each & ~left)
+        ]
+        self._inside = _small_mask(inside)
         self._small = _small(reference[0])
         self._near = self._extremes(self._small)
         mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
@@ -126,7 +131,7 @@ class Visibility:
         # What covers the mouth moves, as far as the face's own motion at least.
         picture = np.ascontiguousarray(self._small.transpose(1, 2, 0))
         covered = grown(mouth_cover(picture, small, self._face), max(1, round((_REACH + _GROWN) * self._width)))
-        self._seen = _small_mask(inside) & ~grown(_clipped(self._small), 1) & ~covered
+        self._seen = self._inside & ~grown(_clipped(self._small), 1) & ~covered
 
     def __call__(
         self,
@@ -208,7 +213,11 @@ class Visibility:
         seen = skin.copy()
         for eye in self._hidden_eyes(light.on(small), seen, eyes, points):
             seen &= ~eye
-        for inner, beside in self._parts:
+        inside = (self._inside & within).ravel()
+        for inner, beside in self._parts:  # what hides most of a region may be missed in the rest of it
+            if np.count_nonzero(seen.ravel()[inner]) < _LEAST_SEEN * np.count_nonzero(inside[inner]):
+                seen &= beside
+        for inner, beside in self._sides:  # the picture's edge hides no more than it cuts off, as far as a side reaches
             if np.count_nonzero(seen.ravel()[inner]) < _LEAST_SEEN * len(inner):
                 seen &= beside
         if self._is_only_jaw(seen) and turned_by(landmarks, self._mesh) > _TURNED:
@@ -309,6 +318,13 @@ def undisturbed(seen: Tensor, width: float) -> Tensor:
     large, beside = (max(1, round(share * width * _SIDE / size)) for share in (_LARGE, _BESIDE))
     near = np.stack([grown(cv2.erode(np.uint8(frame < 0.5), disc(large)) > 0, large + beside) for frame in small])
     return seen * resize(torch.from_numpy(~near[:, None]).float(), (size, size)).to(seen)
+
+
+def _left_of(top: NDArray[np.floating[Any]], bottom: NDArray[np.floating[Any]], shape: tuple[int, int]) -> Mask:
+    """Return where a picture [H, W] is left of the line from one point to another, px."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    along = bottom - top
+    return np.asarray((x - top[0]) * along[1] < (y - top[1]) * along[0])
 
 
 def _hides_one(eyes: list[Mask], part: Mask) -> bool:

@@ -7,6 +7,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -41,6 +42,7 @@ _LEAST_SITES = 3  # sites; a region with fewer is not reported
 _WELL_SEEN = 0.75  # quantile of the sites' precision that the mesh's equations of the lids get
 _LIMIT = 0.98  # of a control's range: its end
 _NEVER = 0.8  # of the frames: a control that is hidden in more is not solved at all
+_MOMENT = 0.1  # s: what is hidden for less goes on, as from a drop or a flake that falls past
 _LITTLE_SHOWN = 0.5  # unexplained share of the motion, from which on head and face are not separable by the rig
 
 
@@ -169,7 +171,7 @@ class RigReader(ABC):
         """Return the curves of controls that were `fitted`, as strong as was asked; `adjusted`: with their peak."""
         solution, shown, controls = fitted.solution, fitted.shown, self.basis.controls
         rest = np.array([control.rest for control in controls])
-        solved = np.where(shown < LEAST_SHOWN, rest, solution.curves.values)
+        solved = _hidden_at_rest(solution.curves.values, shown < LEAST_SHOWN, rest, solution.curves.seconds)
         matched = self._matched(solution, solved - rest, adjusted)
         excursions = (solved - rest) * matched.gains
         low, high = amount_ranges(controls)
@@ -437,6 +439,31 @@ def shown_share(columns: NDArray[np.floating], seen: NDArray[np.floating]) -> ND
     energy = (columns**2).sum(2)
     whole = energy.sum(1)
     return np.where(whole > 0, seen @ energy.T / np.maximum(whole, 1e-12), 1.0)
+
+
+def _hidden_at_rest(
+    values: NDArray[np.floating],
+    hidden: NDArray[np.bool_],
+    rest: NDArray[np.float64],
+    seconds: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return controls' values [N, K] at `rest` [K] where what they move is hidden, but for less than `_MOMENT`.
+
+    Then they go on from where they were seen before to where they are seen after: a twitch to rest would be a motion
+    that nobody saw. seconds: [N].
+
+    >>> held, seen = np.array([[0.2], [0.0], [0.4], [0.0], [0.0]]), np.array([[1], [0], [1], [0], [0]])
+    >>> _hidden_at_rest(held, seen == 0, np.zeros(1), np.arange(5) / 30)[:, 0].round(2).tolist()
+    [0.2, 0.3, 0.4, 0.0, 0.0]
+    """
+    result = np.where(hidden, rest, values)
+    for control in np.flatnonzero(hidden.any(0)):
+        seen = np.flatnonzero(~hidden[:, control])
+        for before, after in pairwise(seen):
+            if after > before + 1 and seconds[after] - seconds[before] <= _MOMENT:
+                ends = seconds[[before, after]], values[[before, after], control]
+                result[before + 1 : after, control] = np.interp(seconds[before + 1 : after], *ends)
+    return result
 
 
 def _regions(observer: RigObserver, landmarks: NDArray[np.float32], side: int) -> dict[str, NDArray[np.floating]]:

@@ -119,20 +119,24 @@ class Curves:
         self, event: MotionEvent | None, equations: NDArray[np.floating]
     ) -> tuple[Solved, MotionEvent | None]:
         """Return the controls, and the event if those of a whole face show that it is the face's."""
-        solved = self._solved(equations, event)
+        speckled = self._observed.speckled
+        solved = self._solved(equations, moves=event is not None and not speckled)
         if not _is_whole(solved):
             return solved, event
-        explained = None if event is None else self._explained(event, solved)
+        if speckled:  # what moves most may be a drop: the event is what the controls show, and its peak isn't known
+            explained = self._timed(solved, equations, None)
+        else:
+            explained = None if event is None else self._explained(event, solved)
         if explained is not None and self._observed.compression.strong:
             lasts = self._lasts(self._timed(solved, equations, explained) or explained)
             if not shows_anything(solved.curves, self._reader.basis.controls, lasts):
                 explained = None
         if explained is not None:
             return solved, explained
-        course = self._course(solved, equations)
+        course = None if speckled else self._course(solved, equations)
         return self._reader.unmatched(solved), None if course is None else self._observed.shown_event(course)
 
-    def _solved(self, equations: NDArray[np.floating], event: MotionEvent | None) -> Solved:
+    def _solved(self, equations: NDArray[np.floating], moves: bool) -> Solved:
         """Return the controls, brought to the peak of the motion where that is the driver's.
 
         It is noise's where the face shows no event, and partly the codec's where that has left little of the face.
@@ -142,7 +146,7 @@ class Curves:
             equations,
             seconds=[float(second) for second in self._clip.track.seconds],
             closed=observed.closures[observed.held],
-            moves=event is not None,
+            moves=moves,
             compressed=observed.compression.strong,
             sparse=observed.sparse,
         )
@@ -154,7 +158,7 @@ class Curves:
             return True
         return event.offset - event.onset >= _LASTING / float(self._clip.reader.info.average_rate)
 
-    def _timed(self, solved: Solved, equations: NDArray[np.floating], event: MotionEvent) -> MotionEvent | None:
+    def _timed(self, solved: Solved, equations: NDArray[np.floating], event: MotionEvent | None) -> MotionEvent | None:
         """Return the event of the expression that the controls show, where the face's whole motion may be another's.
 
         It is where a codec has copied parts of the face, and where no control shows anything at that motion's apex:
@@ -164,7 +168,8 @@ class Curves:
         if course is None:
             return None
         shares = excursions(solved.curves, self._reader.basis.controls)
-        return self._observed.timed_by(course, anyway=not shows_at(shares, self._clip.track.seconds, event.apex))
+        shown = event is not None and shows_at(shares, self._clip.track.seconds, event.apex)
+        return self._observed.timed_by(course, anyway=not shown)
 
     def _course(self, solved: Solved, equations: NDArray[np.floating]) -> NDArray[np.float64] | None:
         """Return the course of the expression that the controls show, [T] (`RigReader.course`); None if they rest."""

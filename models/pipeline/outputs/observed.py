@@ -22,6 +22,7 @@ from ....backend_bridge.rig.footage import Compression, Unseen
 from ....backend_bridge.rig.regions import REGIONS
 from ...face import (
     COVER_SIDE,
+    are_specks,
     blinks,
     cover_of,
     find_event,
@@ -52,6 +53,7 @@ HELD = 5e-3  # of the face's width: motion that is an expression even where no f
 PARALLAX = (2e-3, 1.5)
 LEAST_COVERED = 0.1  # of a region, from which on what moves before the face may be what moves in it
 APPROACH = 0.2  # s before and after something passes before the face: a hand of the skin's colour is found late
+FAST = 5e-3  # of the face's width, from a frame to the next: parallax of a head that turns so fast that it blurs
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
 OPENING = 0.05  # s, in which a lid goes on after the mesh has it open, or begins before
@@ -204,12 +206,22 @@ class Observed:
     @cached_property
     def doubtful(self) -> dict[str, NDArray[np.bool_]]:
         """The frames, [T], in which something passes before a region (`face.passing`), of the regions that have any."""
-        packed = [record["cover"] for record in self._records]
-        if not any(packed):
+        if (covers := self._covers) is None or self.speckled:
             return {}
-        covers = np.stack([cover_of(each) for each in packed])
         motion = {name: self._values("regions", name) for name in REGIONS}
         return passing(covers, self._small_regions, motion, self._seconds.tolist())
+
+    @cached_property
+    def speckled(self) -> bool:
+        """Whether drops or flakes pass before the face (`face.are_specks`), whose motion hides an expression's."""
+        covers = self._covers
+        return covers is not None and are_specks(covers, self._small_regions, self._seconds.tolist())
+
+    @property
+    def _covers(self) -> NDArray[np.bool_] | None:
+        """Where each frame doesn't show the face, [T, H, W]; None where all show all of it."""
+        packed = [record["cover"] for record in self._records]
+        return np.stack([cover_of(each) for each in packed]) if any(packed) else None
 
     def _without_parallax(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return motion of every frame, [T], without what the head's turning leaves in it."""
@@ -221,15 +233,18 @@ class Observed:
     def held(self) -> NDArray[np.intp]:
         """Which frame each frame shows, [T]: itself, or the one before the head turned away and came back.
 
-        Where all of a frame's motion may be what the turning leaves, the face's own isn't known.
+        Where all of a frame's motion may be what the turning leaves, the face's own isn't known. The frames beside it
+        from or to which the head turns fast are blurred, so that it leaves more in them.
         """
         parallax, certain = self._values("parallax"), self._values("certain")
         drowned = (parallax > PARALLAX[0]) & (self._without_parallax(certain) <= 0)
-        seconds, shown = self._seconds, np.arange(len(drowned))
-        for run in np.split(shown, np.flatnonzero(np.diff(drowned)) + 1):
+        steps = np.abs(np.diff(parallax, prepend=parallax[:1], append=parallax[-1:]))
+        lost = drowned | (np.maximum(steps[:-1], steps[1:]) > FAST)
+        seconds, shown = self._seconds, np.arange(len(lost))
+        for run in np.split(shown, np.flatnonzero(np.diff(lost)) + 1):
             before, after = run[0] - 1, run[-1] + 1
             within = before >= 0 and after < len(shown) and seconds[after] - seconds[before] <= PASSING
-            if drowned[run[0]] and within:
+            if drowned[run].any() and within:
                 shown[run] = before
         return shown
 
@@ -339,9 +354,10 @@ class Observed:
         """Return the event of an expression's course, [T], in shares of the face's width, as a rig's controls show it.
 
         What a codec copies from an expression's frames stays where it is when that is over, and is in all motion of the
-        face. None where no codec copied anything, unless it is asked for anyway, or there is no event.
+        face; so is that of drops and flakes. None where there are neither, unless it is asked for anyway, or no event.
         """
-        if self.event is None or (self.compression.copied < LEAST_COPIED and not anyway):
+        copied = self.compression.copied >= LEAST_COPIED
+        if not self.speckled and (self.event is None or not (copied or anyway)):
             return None
         return self._event_of(motion)
 
@@ -371,7 +387,7 @@ class Observed:
 
         curves: how many such motions are looked at.
         """
-        trusted = np.flatnonzero(self._clip.track.present)
+        trusted = np.flatnonzero(self._clip.track.present & (self.held == np.arange(len(peaks))))
         peaks = self._with_noise(peaks)
         seconds, peaks = [self._clip.track.seconds[index] for index in trusted], peaks[trusted]
         if self.compression.strong:

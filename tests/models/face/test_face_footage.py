@@ -27,7 +27,7 @@ from magplus.models.face import (
 from magplus.models.face.footage import Summariser, judge, runs_of
 from magplus.models.face.lids import LidModel, blinks, closures
 from magplus.models.face.lighting import ReferenceLight
-from magplus.models.face.mesh import LEFT_LIDS, NOSE_BASE, RIGHT_EYE, RIGHT_LIDS
+from magplus.models.face.mesh import LEFT_LIDS, LIPS, NOSE_BASE, RIGHT_EYE, RIGHT_LIDS
 from magplus.models.face.mouth_cover import mouth_cover
 from magplus.models.pages import KeptArray
 from magplus.models.video import VideoReader
@@ -330,6 +330,19 @@ class TestPixels:
         _, weight = visibility(masked, points[None], everywhere)
         unseen = {name: float(share[0]) for name, share in visibility.unseen_regions(weight).items()}
         assert unseen["mouth"] > 0.8 and unseen["brows"] < 0.2
+
+    @pytest.mark.parametrize("side", ["left", "right"])
+    def test_of_a_face_that_the_pictures_edge_cuts_in_half_the_other_half_is_seen(self, seen, side):
+        """Of mouth and cheeks more than 40 % are hidden, and of their sides one entirely."""
+        picture, points, everywhere, visibility = seen
+        middle = round(float(points[NOSE_BASE, 0]))
+        inside, half = everywhere.clone(), np.s_[..., :middle] if side == "left" else np.s_[..., middle:]
+        inside[half] = 0
+        _, weight = visibility(picture, points[None], inside)
+        lips = weight[0, 0, points[list(LIPS), 1].round().astype(int), points[list(LIPS), 0].round().astype(int)]
+        beside = points[list(LIPS), 0] - middle > 8 if side == "left" else middle - points[list(LIPS), 0] > 8
+        assert bool((lips[torch.from_numpy(beside)] > 0.9).all()) and beside.sum() >= 6
+        assert float(weight[half].max()) < 0.5
 
     def test_lips_are_seen_on_bare_faces(self, clips):
         for clip in clips:

@@ -117,12 +117,24 @@ def test_an_expression_that_all_of_a_clip_shows_is_an_event(tmp_path):
     assert event is not None and event.apex == pytest.approx(15.5 / 30, abs=0.02)
 
 
-def test_frames_in_which_the_head_turns_away_and_back_show_the_one_before(tmp_path):
+@pytest.mark.parametrize(
+    ("turning", "before", "after"), [([4e-3, 8e-3, 8e-3, 4e-3], 20, 23), ([8e-3] * 4, 18, 25)], ids=["slow", "fast"]
+)
+def test_frames_in_which_the_head_turns_away_and_back_show_the_one_before(tmp_path, turning, before, after):
+    """From and to which it turns fast, too: these are blurred."""
     turned = np.zeros(COUNT)
-    turned[20:24] = 8e-3
+    turned[20:24] = turning
     seen = observed(tmp_path, parallax=turned, cheeks=0.8 * turned, brows=EXPRESSION)
-    assert seen.held.tolist() == [*range(20), *[19] * 4, *range(24, COUNT)]
+    held = [before] * (after - before - 1)
+    assert seen.held.tolist() == [*range(before + 1), *held, *range(after, COUNT)]
     assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_what_a_blurred_frame_of_a_fast_turn_shows_is_no_event(tmp_path):
+    """The head is on its way in the first and the last of four frames, and its turning leaves more in them."""
+    turned, left = np.zeros(COUNT), np.zeros(COUNT)
+    turned[20:24], left[20:24] = [8e-3, 14e-3, 14e-3, 8e-3], [14e-3, 10e-3, 10e-3, 14e-3]
+    assert observed(tmp_path, parallax=turned, mouth=left).event is None
 
 
 def test_a_head_that_stays_turned_is_measured_as_it_is(tmp_path):
@@ -146,6 +158,17 @@ def test_a_hand_that_passes_before_the_chin_is_no_event_and_the_brows_are(tmp_pa
     assert seen.doubtful["chin"].tolist() == [16 < index < 27 for index in range(COUNT)]
     assert set(seen.doubtful) == {"chin"} and seen.unseen[0].region == "chin"
     assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_drops_that_fall_before_all_of_a_face_leave_it_to_the_controls_when_it_moves(tmp_path):
+    """Each hides a part in one frame alone, and moves it by more than the face does."""
+    rng = np.random.default_rng(3)
+    covers = {index: packed_cover(rng.random((COVER_SIDE, COVER_SIDE)) < 0.1) for index in range(1, COUNT)}
+    missed = np.where(rng.random(COUNT) < 0.3, 2e-2, 0.0)
+    seen = observed(tmp_path, covers=covers, brows=np.maximum(EXPRESSION, missed), cheeks=np.roll(missed, 3))
+    assert seen.speckled and not seen.doubtful
+    assert seen.timed_by(EXPRESSION).apex == pytest.approx(APEX / 30)
+    assert seen.timed_by(np.zeros(COUNT)) is None
 
 
 def test_a_blink_that_is_larger_than_the_expression_is_no_event(tmp_path):
