@@ -17,7 +17,7 @@ from ...backend_bridge.files.errors import CancelledError, InputError, MachineEr
 from ...backend_bridge.worker_client.messages import Progress
 from ..blender.data import camera_of
 from ..running.job_manager import manager
-from .face import Face
+from .face import CHANGED, Face
 from .png import without_metadata
 from .projection import Projection, pixel_aspect, present_projection, usable_camera
 from .steady import Place, switched_off
@@ -195,7 +195,9 @@ def _check_pose(studio: bpy.types.Scene, context: bpy.types.Context, camera: str
     """
     studio.frame_set(context.scene.frame_current, subframe=context.scene.frame_subframe)
     layer = studio.view_layers[context.view_layer.name]
-    points, _ = read_points(face.objects, layer.depsgraph)
+    points, topology = read_points(face.objects, layer.depsgraph)
+    if topology != face.topology:
+        raise InputError(CHANGED)
     positions, _ = face.projection.project(points[face.vertices])
     if np.abs(positions - face.positions).max() > POSE_TOLERANCE:
         raise InputError(

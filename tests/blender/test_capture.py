@@ -329,12 +329,13 @@ MEANWHILE: dict[str, Callable[[], object]] = {
     "the avatar": lambda: bpy.data.objects.remove(bpy.data.objects["Head"]),
     "the camera": lambda: bpy.data.objects.remove(bpy.context.scene.camera),
     "a key": lambda: setattr(bpy.data.objects["Head"].data.shape_keys.key_blocks["Smile"], "name", "Grin"),
+    "vertices": lambda: bpy.data.objects["Head"].data.clear_geometry(),
     "the scene": add_a_scene,
 }
 
 
 @pytest.mark.parametrize("what", MEANWHILE.values(), ids=MEANWHILE.keys())
-@pytest.mark.parametrize("moment", [1, 4, 9, 14])
+@pytest.mark.parametrize("moment", [1, 4, 9, 12, 14, 16])
 def test_what_is_taken_away_meanwhile_ends_it_in_a_sentence_and_leaves_nothing(
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch, what: Callable[[], object], moment: int
 ) -> None:
