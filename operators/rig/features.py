@@ -188,7 +188,10 @@ def _names_of_vertices(context: bpy.types.Context, face: Face) -> NDArray[np.str
             if len(slots) > 1 and any(is_of_the_face(name) for name in slots):
                 own[corners_of(mesh)] = np.array(slots, object)[_slot_at_corner(mesh, len(slots))]
             names.append(own)
-    return np.concatenate(names)[face.vertices].astype(str)
+    whole = np.concatenate(names)
+    if len(whole) <= face.vertices.max(initial=-1):
+        raise InputError(CHANGED)
+    return whole[face.vertices].astype(str)
 
 
 def _slot_at_corner(mesh: bpy.types.Mesh, slots: int) -> NDArray[np.intp]:
