@@ -107,15 +107,15 @@ def _capture(
         objects = (target, *request.further)
         controls, excluded = _controls(request)
 
-        def measure() -> Generator[Progress, None, tuple[Face, Survey, tuple[Expected, ...], tuple[int, int] | None]]:
+        def measure() -> Generator[Progress, None, tuple[Face, Survey, tuple[Expected, ...]]]:
             size = request.size or (yield from _size(context, camera, request, controls))
             projection = present_projection(context, camera, size)
             face = yield from face_steps(context, objects, projection, controls, request.vertex_group)
             survey = yield from survey_steps(context, face, controls, excluded)
-            return face, survey, expected_anchors((yield from find_features(context, survey))), size
+            return face, survey, expected_anchors((yield from find_features(context, survey)))
 
-        (face, survey, expected, size), unsteady = yield from steadily(measure)
-        style = Style(size, request.transparent, request.samples, request.face_px is not None)
+        (face, survey, expected), unsteady = yield from steadily(measure)
+        style = Style(face.projection.size, request.transparent, request.samples, request.face_px is not None)
         picture = yield from photograph(context, camera, face, style, blocking, unsteady)
     # All of it at the end: a capture that fails or is cancelled leaves the one before it whole.
     if request.rig:

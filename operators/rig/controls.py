@@ -56,14 +56,14 @@ class LiveChannel:
 
     @property
     def raw(self) -> Any:
-        """The present value as it is: a decimal number, a whole one or a truth value."""
-        value = self.id.path_resolve(self.path)
+        """The present value as it is: decimal, whole or a truth value. Raises `ReferenceError` where it is gone."""
+        value = self._resolved(self.path)
         return value if self.index < 0 else value[self.index]
 
     def write(self, value: float) -> None:
         """Set the value and tell the depsgraph."""
         if self.index >= 0:
-            self.id.path_resolve(self.path)[self.index] = value
+            self._resolved(self.path)[self.index] = value
             return
         address = self._address
         if address.custom:
@@ -77,7 +77,7 @@ class LiveChannel:
         """Whether the ID has such a number."""
         try:
             self.read()
-        except (ValueError, KeyError, IndexError, TypeError):
+        except (ReferenceError, ValueError, KeyError, IndexError, TypeError):
             return False
         return True
 
@@ -122,7 +122,13 @@ class LiveChannel:
     @property
     def _parent(self) -> bpy.types.bpy_struct:
         path = self._address.parent
-        return self.id.path_resolve(path) if path else self.id
+        return self._resolved(path) if path else self.id
+
+    def _resolved(self, path: str) -> Any:
+        try:
+            return self.id.path_resolve(path)
+        except ValueError as error:  # a key or a bone that was deleted or renamed is gone as a deleted ID is
+            raise ReferenceError(str(error)) from error
 
 
 @dataclass(frozen=True)

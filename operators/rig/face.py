@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import TypeAlias
+from typing import NoReturn
 
 import bpy
 import numpy as np
@@ -236,10 +236,10 @@ def _poses(
         others = [obj for obj in in_picture if obj not in objects]
     at_rest = yield from _shapes(context, (*objects, *others), (), turn)
     if not controls:
-        return _Poses(at_rest, {}, {}, {})
+        return _Poses(at_rest, _Shapes(), _Shapes(), _Shapes())
     facial = [control for control in controls if is_facial(control.control)]
     features = [control for control in facial if part_of(control.control.part) is not FacePart.JAW]
-    found: dict[int, _Shapes] = {0: {}}  # by their number, as each are some of the next
+    found: dict[int, _Shapes] = {0: _Shapes()}  # by their number, as each are some of the next
     for some in (features, facial or controls, controls):
         if len(some) not in found:
             found[len(some)] = yield from _shapes(context, at_rest, some, turn)
@@ -260,7 +260,12 @@ class _Shape:
     topology: bytes
 
 
-_Shapes: TypeAlias = Mapping[bpy.types.Object, _Shape]
+class _Shapes(dict[bpy.types.Object, _Shape]):
+    """Shapes by their objects."""
+
+    def __missing__(self, obj: bpy.types.Object) -> NoReturn:
+        """Raise `ReferenceError` for an object that was deleted since, which is no key any more."""
+        raise KeyError(obj.name)
 
 
 @dataclass(frozen=True)
@@ -282,7 +287,7 @@ def _shapes(
 ) -> Generator[Progress, None, _Shapes]:
     """Return the shape of each object with all of the controls moved at once, with none: as the rig stands."""
     waiting = deque(objects)
-    found: dict[bpy.types.Object, _Shape] = {}
+    found = _Shapes()
     while waiting:
         with _all_moved(context, controls):
             depsgraph = context.evaluated_depsgraph_get()

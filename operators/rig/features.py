@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.job.spec import Expected
 from ...backend_bridge.rig.action_units import Side
 from ...backend_bridge.rig.anchors import FACE_ANCHORS
@@ -22,7 +23,7 @@ from ...backend_bridge.rig.face_parts import FacePart, is_of_the_face, part_of, 
 from ...backend_bridge.worker_client.messages import Progress
 from .appraisal import Appraisal
 from .basis import Survey
-from .face import Face
+from .face import CHANGED, Face
 from .judgement import appraise
 from .kinds import is_facial
 from .projection import Points
@@ -187,7 +188,10 @@ def _names_of_vertices(context: bpy.types.Context, face: Face) -> NDArray[np.str
             if len(slots) > 1 and any(is_of_the_face(name) for name in slots):
                 own[corners_of(mesh)] = np.array(slots, object)[_slot_at_corner(mesh, len(slots))]
             names.append(own)
-    return np.concatenate(names)[face.vertices].astype(str)
+    whole = np.concatenate(names)
+    if len(whole) <= face.vertices.max(initial=-1):
+        raise InputError(CHANGED)
+    return whole[face.vertices].astype(str)
 
 
 def _slot_at_corner(mesh: bpy.types.Mesh, slots: int) -> NDArray[np.intp]:

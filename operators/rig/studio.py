@@ -17,9 +17,9 @@ from ...backend_bridge.files.errors import CancelledError, InputError, MachineEr
 from ...backend_bridge.worker_client.messages import Progress
 from ..blender.data import camera_of
 from ..running.job_manager import manager
-from .face import Face
+from .face import CHANGED, Face
 from .png import without_metadata
-from .projection import usable_camera
+from .projection import Projection, pixel_aspect, present_projection, usable_camera
 from .steady import Place, switched_off
 from .surface import read_points
 
@@ -58,12 +58,17 @@ def photograph(
     `InputError` when the render will show another pose, `MachineError` when it fails, and `CancelledError` when
     somebody stops it.
     """
+    if _moves_face(present_projection(context, camera, face.projection.size), face):
+        raise InputError(
+            f"The camera {camera.name!r} was moved or changed while the avatar was measured; start again and let it be "
+            "for a moment."
+        )
     with tempfile.TemporaryDirectory(dir=bpy.app.tempdir or None) as scratch:
         picture = Path(scratch) / "avatar.png"
         with _studio(context, camera, style) as studio:
             if bpy.data.actions:
                 with switched_off(unmeasured):
-                    _check_pose(studio, context, face)
+                    _check_pose(studio, context, camera.name, face)
             if style.face_alone:
                 _crop(studio, face)
             studio.render.filepath = str(picture)
@@ -118,9 +123,9 @@ def _studio(
     """
     depth = context.scene.render.image_settings.color_depth
     layer_name = context.view_layer.name
+    sharp = _sharp(camera)
     studio = context.scene.copy()
     studio.name = "MagPlus capture"
-    sharp = _sharp(camera)
     names = studio.name, sharp.name  # Blender may have had to number them
     try:
         studio.timeline_markers.clear()  # a marker can bind another camera
@@ -183,20 +188,35 @@ def _crop(studio: bpy.types.Scene, face: Face) -> None:
     render.border_max_y = min(1.0 - (y - margin) / height, 1.0)
 
 
-def _check_pose(studio: bpy.types.Scene, context: bpy.types.Context, face: Face) -> None:
-    """Raise `InputError` when the render will show another pose than the one measured.
+def _check_pose(studio: bpy.types.Scene, context: bpy.types.Context, camera: str, face: Face) -> None:
+    """Raise `InputError` when the render will show another pose than the one measured, or from another place.
 
     A render plays the animation; what was changed by hand since, without a key, is only in the viewport.
     """
     studio.frame_set(context.scene.frame_current, subframe=context.scene.frame_subframe)
     layer = studio.view_layers[context.view_layer.name]
-    points, _ = read_points(face.objects, layer.depsgraph)
+    points, topology = read_points(face.objects, layer.depsgraph)
+    if topology != face.topology:
+        raise InputError(CHANGED)
     positions, _ = face.projection.project(points[face.vertices])
     if np.abs(positions - face.positions).max() > POSE_TOLERANCE:
         raise InputError(
             f"{face.objects[0].name!r} was moved since it was keyed, and a render shows the keyed pose; key the new "
             "pose, or go to another frame and back."
         )
+    rendered = Projection.of_camera(
+        usable_camera(studio.camera), layer.depsgraph, face.projection.size, pixel_aspect(studio)
+    )
+    if _moves_face(rendered, face):
+        raise InputError(
+            f"The camera {camera!r} was moved or changed since it was keyed, and a render shows what is keyed; key it "
+            "anew, or go to another frame and back."
+        )
+
+
+def _moves_face(projection: Projection, face: Face) -> bool:
+    """Whether a camera shows the face elsewhere in its picture than it was measured."""
+    return bool(np.abs(projection.project(face.points)[0] - face.positions).max() > POSE_TOLERANCE)
 
 
 def _remove_studio(scene: str, camera: str) -> None:

@@ -34,13 +34,23 @@ def evaluated_mesh(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Ite
     """Give the mesh of an object as modifiers leave it. It is valid inside the `with` only."""
     evaluated = obj.evaluated_get(depsgraph)
     # Not `evaluated.data`: where the viewport subdivides on the GPU, that is the mesh before subdivision.
-    mesh = evaluated.to_mesh()
+    with _gone_as_reference_error():
+        mesh = evaluated.to_mesh()
     if mesh is None:
         raise InputError(f"{obj.name!r} has no surface; choose a mesh.")
     try:
         yield mesh
     finally:
         evaluated.to_mesh_clear()
+
+
+@contextmanager
+def _gone_as_reference_error() -> Iterator[None]:
+    """Raise `ReferenceError`, as for what was deleted, where an object is not in the scene that is shown by now."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise ReferenceError(str(error)) from error
 
 
 def read_triangles(objects: Sequence[bpy.types.Object], depsgraph: bpy.types.Depsgraph) -> NDArray[np.int32]:
@@ -248,7 +258,8 @@ class _Barrier:
             if clear.all():
                 return None
             if obj.type == "MESH":
-                tree = BVHTree.FromObject(obj, depsgraph)
+                with _gone_as_reference_error():
+                    tree = BVHTree.FromObject(obj, depsgraph)
             else:
                 faces = [tuple(polygon.vertices) for polygon in mesh.polygons]
                 tree = BVHTree.FromPolygons([tuple(vertex.co) for vertex in mesh.vertices], faces)

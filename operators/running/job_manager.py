@@ -199,6 +199,11 @@ class JobManager:
         except MagPlusError as error:
             status = Status.CANCELLED if isinstance(error, CancelledError) else Status.FAILED
             self._end(Outcome(str(error), status, exit_code=error.exit_code))
+        except ReferenceError:  # Blender's word for what is no longer in the file
+            sentence = (
+                "What MagPlus was working on was deleted, renamed, undone or left for another scene; start again."
+            )
+            self._end(Outcome(sentence, Status.FAILED, exit_code=ExitCode.BAD_INPUT))
         except Exception as error:
             # The boundary to Blender's event loop: whatever went wrong in our code must become a sentence here.
             traceback.print_exc()

@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError, MachineError
+from bl_ext.user_default.magplus.backend_bridge.files.errors import ExitCode, InputError, MachineError
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
+from bl_ext.user_default.magplus.backend_bridge.worker_client.messages import Progress
 from bl_ext.user_default.magplus.operators.capture import CaptureRequest, capture
 from bl_ext.user_default.magplus.operators.rig.avatar import face_companions
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
+from bl_ext.user_default.magplus.operators.running import steps as running
+from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Steps, TaskContext, manager
 from bl_ext.user_default.magplus.operators.running.steps import run_to_end
 
 from tests.blender.head import add_camera, dump, glow, make_head, quick_render, read_png
@@ -280,6 +283,80 @@ def test_a_pose_that_a_render_would_not_show_is_refused(folder: JobFolder) -> No
     avatar = capture_now(head, folder, transparent=True)
     alpha = read_png(folder.path / avatar.image)[..., 3]
     assert np.flatnonzero(alpha.any(axis=1)).mean() > 31.5 + 0.5 * 0.08 * 50 / 36 * 96 / 6
+
+
+def test_a_camera_that_a_render_would_not_show_is_refused(folder: JobFolder) -> None:
+    head = shot()
+    camera = bpy.context.scene.camera
+    camera.keyframe_insert("location", frame=1)
+    camera.location.x = 0.5
+    bpy.context.view_layer.update()
+    with pytest.raises(InputError, match="'Camera' was moved or changed since it was keyed"):
+        capture_now(head, folder)
+    assert camera.location.x == 0.5
+    camera.keyframe_insert("location", frame=1)
+    capture_now(head, folder)
+
+
+def test_a_camera_that_is_moved_meanwhile_is_refused_and_another_size_waits_for_the_next_capture(
+    folder: JobFolder,
+) -> None:
+    head = shot()
+    scene = bpy.context.scene
+
+    def change(progress: Progress, what: Callable[[], object]) -> None:
+        if progress.stage == "Measuring the rig" and progress.done:
+            what()
+
+    def steps() -> Generator[Progress, None, Avatar]:
+        return capture(bpy.context, CaptureRequest(head), folder, blocking=True)
+
+    avatar = run_to_end(steps(), lambda each: change(each, lambda: setattr(scene.render, "resolution_x", 200)))
+    assert read_png(folder.path / avatar.image).shape == (64, 96, 4)
+    assert RigBasis.load(folder.path / avatar.rig_basis).image_size == (96, 64)
+    scene.render.resolution_x = 96
+
+    with pytest.raises(InputError, match="'Camera' was moved or changed while the avatar was measured"):
+        run_to_end(steps(), lambda each: change(each, lambda: setattr(scene.camera.data, "lens", 60.0)))
+
+
+def add_a_scene() -> None:
+    bpy.context.window.scene = bpy.data.scenes.new("Another")
+
+
+MEANWHILE: dict[str, Callable[[], object]] = {
+    "undo": lambda: bpy.ops.ed.undo(),
+    "the avatar": lambda: bpy.data.objects.remove(bpy.data.objects["Head"]),
+    "the camera": lambda: bpy.data.objects.remove(bpy.context.scene.camera),
+    "a key": lambda: setattr(bpy.data.objects["Head"].data.shape_keys.key_blocks["Smile"], "name", "Grin"),
+    "vertices": lambda: bpy.data.objects["Head"].data.clear_geometry(),
+    "the scene": add_a_scene,
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE.values(), ids=MEANWHILE.keys())
+@pytest.mark.parametrize("moment", [1, 4, 9, 16])
+def test_what_is_taken_away_meanwhile_ends_it_in_a_sentence_and_leaves_nothing(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch, what: Callable[[], object], moment: int
+) -> None:
+    monkeypatch.setattr(running.Turn, "length", 0.0)
+    monkeypatch.setattr(running, "LONGEST_TURN", 0.0)
+    head = shot()
+    bpy.ops.ed.undo_push(message="built")
+    bpy.ops.ed.undo_push(message="and something else")
+
+    def task(_: TaskContext) -> Steps:
+        steps = capture(bpy.context, CaptureRequest(head, frame=10), folder, blocking=True)
+        for number, progress in enumerate(steps):
+            if number == moment:
+                what()
+            yield progress
+        return Outcome("Done.")
+
+    outcome = manager.run("test", task)
+    assert outcome.exit_code != ExitCode.INTERNAL, outcome.sentence
+    left = [*bpy.data.scenes, *bpy.data.objects, *bpy.data.cameras]
+    assert not [each.name for each in left if each.name.startswith("MagPlus")]
 
 
 def test_any_control_can_be_measured(folder: JobFolder) -> None:
