@@ -96,7 +96,7 @@ def calmer_outside(
     like_here = comparable(image.image, points)
     times: list[Fraction] = []
     waiting: dict[int, VideoFrame] = {}
-    compared: dict[int, FaceLandmarks | None] = {}
+    compared: dict[int, FaceLandmarks | None] = {}  # by number of the sampled frames, None where it isn't alike
 
     def look(number: int, frame: VideoFrame) -> None:
         face = None
