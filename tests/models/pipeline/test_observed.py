@@ -118,7 +118,7 @@ def test_an_expression_that_all_of_a_clip_shows_is_an_event(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("turning", "before", "after"), [([4e-3, 8e-3, 8e-3, 4e-3], 20, 23), ([8e-3] * 4, 18, 25)], ids=["slow", "fast"]
+    ("turning", "before", "after"), [([2.5e-3, 5e-3, 5e-3, 2.5e-3], 20, 23), ([8e-3] * 4, 18, 25)], ids=["slow", "fast"]
 )
 def test_frames_in_which_the_head_turns_away_and_back_show_the_one_before(tmp_path, turning, before, after):
     """From and to which it turns fast, too: these are blurred."""
