@@ -129,7 +129,7 @@ class Curves:
             explained = self._explained(event, solved)
         else:
             return solved, None
-        if explained is not None and self._observed.compression.strong:
+        if explained is not None and (speckled or self._observed.compression.strong):
             lasts = self._lasts(self._timed(solved, equations, explained) or explained)
             if not shows_anything(solved.curves, self._reader.basis.controls, lasts):
                 explained = None
