@@ -217,8 +217,8 @@ class Visibility:
         for inner, beside in self._parts:  # what hides most of a region may be missed in the rest of it
             if np.count_nonzero(seen.ravel()[inner]) < _LEAST_SEEN * np.count_nonzero(inside[inner]):
                 seen &= beside
-        for inner, beside in self._sides:  # the picture's edge hides no more than it cuts off, as far as a side reaches
-            if np.count_nonzero(seen.ravel()[inner]) < _LEAST_SEEN * len(inner):
+        for inner, beside in self._sides:  # the picture's edge hides no more than it cuts off: a side is seen by itself
+            if np.count_nonzero(inside[inner]) < _LEAST_SEEN * len(inner):
                 seen &= beside
         if self._is_only_jaw(seen) and turned_by(landmarks, self._mesh) > _TURNED:
             seen[:] = False

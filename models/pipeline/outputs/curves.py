@@ -127,7 +127,7 @@ class Curves:
             explained = self._timed(solved, equations, None)
         else:
             explained = None if event is None else self._explained(event, solved)
-        if explained is not None and self._observed.compression.strong:
+        if explained is not None and (speckled or self._observed.compression.strong):
             lasts = self._lasts(self._timed(solved, equations, explained) or explained)
             if not shows_anything(solved.curves, self._reader.basis.controls, lasts):
                 explained = None

@@ -36,7 +36,6 @@ from ...face import (
 )
 from ...magnification.filters import pool_to
 from ..batch import Batch
-from ..clip_reference import HIDDEN
 from ..driver import Driver
 from ..even_field import distinct
 from ..factors import peak_within, places_of, skin_size
@@ -53,7 +52,8 @@ HELD = 5e-3  # of the face's width: motion that is an expression even where no f
 PARALLAX = (2e-3, 1.5)
 LEAST_COVERED = 0.1  # of a region, from which on what moves before the face may be what moves in it
 APPROACH = 0.2  # s before and after something passes before the face: a hand of the skin's colour is found late
-FAST = 5e-3  # of the face's width, from a frame to the next: parallax of a head that turns so fast that it blurs
+UNSEEN = 0.4  # of a region, from which on it is named: one side of it, but for its soft edge
+FAST = 3e-3  # of the face's width, from a frame to the next: parallax of a head that turns so fast that it blurs
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
 OPENING = 0.05  # s, in which a lid goes on after the mesh has it open, or begins before
@@ -302,7 +302,7 @@ class Observed:
         """The regions that aren't seen in some frames."""
         found, seconds = [], self._seconds.tolist()
         for region in REGIONS:
-            hidden = self._values("unseen", region) > HIDDEN
+            hidden = self._values("unseen", region) > UNSEEN
             if region in self.doubtful:
                 hidden = hidden | self.doubtful[region]
             if hidden.any():

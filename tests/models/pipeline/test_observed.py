@@ -27,6 +27,7 @@ def observed(
     parallax=0.0,
     present=(True,) * COUNT,
     before=MappingProxyType({}),
+    unseen=MappingProxyType({}),
     covers=MappingProxyType({}),
     closed=0.0,
     whole=None,
@@ -36,7 +37,8 @@ def observed(
 ):
     """What was left of a clip: motion [T] by region, as shares of the face's width, the head's parallax [T].
 
-    present: which frames can be trusted. before: shares of regions that something moves before. covers: of
+    present: which frames can be trusted. before: shares of regions that something moves before; unseen: that aren't
+    seen. covers: of
     frames by number, where they don't show the face (`packed_cover`). closed: how far the eyes have closed, [T]. whole:
     the motion of the whole face [T], the largest region's by default. copied: by the codec, of the face; missing: for
     certain, the same by default.
@@ -53,7 +55,7 @@ def observed(
                     "regions": regions,
                     "parallax": float(parallax[index]),
                     "before": {name: before.get(name, 0.0) for name in REGIONS},
-                    "unseen": dict.fromkeys(REGIONS, 0.0),
+                    "unseen": {name: unseen.get(name, 0.0) for name in REGIONS},
                     "cover": covers.get(index, ""),
                     "copied": float(np.broadcast_to(copied, COUNT)[index]),
                     "closed": [float(np.broadcast_to(closed, COUNT)[index])] * 2,
@@ -118,7 +120,7 @@ def test_an_expression_that_all_of_a_clip_shows_is_an_event(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("turning", "before", "after"), [([4e-3, 8e-3, 8e-3, 4e-3], 20, 23), ([8e-3] * 4, 18, 25)], ids=["slow", "fast"]
+    ("turning", "before", "after"), [([2.5e-3, 5e-3, 5e-3, 2.5e-3], 20, 23), ([8e-3] * 4, 18, 25)], ids=["slow", "fast"]
 )
 def test_frames_in_which_the_head_turns_away_and_back_show_the_one_before(tmp_path, turning, before, after):
     """From and to which it turns fast, too: these are blurred."""
@@ -158,6 +160,11 @@ def test_a_hand_that_passes_before_the_chin_is_no_event_and_the_brows_are(tmp_pa
     assert seen.doubtful["chin"].tolist() == [16 < index < 27 for index in range(COUNT)]
     assert set(seen.doubtful) == {"chin"} and seen.unseen[0].region == "chin"
     assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_a_region_of_which_one_side_is_out_of_sight_is_named(tmp_path):
+    seen = observed(tmp_path, unseen={"mouth": 0.46, "chin": 0.3}, brows=EXPRESSION)
+    assert [each.region for each in seen.unseen] == ["mouth"]
 
 
 def test_drops_that_fall_before_all_of_a_face_leave_it_to_the_controls_when_it_moves(tmp_path):
