@@ -43,9 +43,9 @@ _LEAST_ROW = 4  # px of the face; a row with fewer has the light of those beside
 _NOISE_SIGMA = 1.5  # px
 _VISIBLE_BANDS = 0.005  # mean deviation of the logarithm, from which on bands are looked for
 _MOST_KNOWN = 4  # masks; those of a frame and the first one of the frame before
-# Mean deviation of the logarithm, from which on an edge of light is looked for; a face's own motion leaves up to 0.002.
+# Mean deviation of the logarithm, from which on an edge of light is looked for; steps of light leave up to 0.006.
 # And what another smooth gain is to leave of it at most: in edges 0.3 to 0.8, of expressions, sharper pictures 0.93.
-_EDGE, _SHARPER = 0.003, 0.85
+_EDGE, _SHARPER = 0.006, 0.85
 _PARTS = 3  # of the face from top to bottom: a lamp's bands go over all of them, what hides a mouth does not
 
 
