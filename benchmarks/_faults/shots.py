@@ -64,14 +64,16 @@ def falling(count: int, colour: float, length: float, speed: float, opacity: flo
     return drawn(fell)
 
 
-def crossed_by_light(gain: float) -> Spoil:
-    """Let the edge of a light move across the face, as of a car or a blind: from dim to bright within 40 px."""
-    x = np.arange(SIZE, dtype=np.float32)
+def crossed_by_light(gain: float, angle: float = 0.0, softness: float = 10.0) -> Spoil:
+    """Let the edge of a light move across the face, as of a car or a blind, at an angle, rad; softness: px."""
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32) - SIZE / 2
+    along = x * np.cos(angle) + y * np.sin(angle)
+    reach = SIZE / 2 + 4 * softness
 
     def moved(picture: Picture, index: int) -> Picture:
-        edge = float(np.interp(index, [2, COUNT - 3], [-40, SIZE + 40]))
-        share = 1 / (1 + np.exp((x - edge) / 10))
-        return np.asarray(picture * (1 + (gain - 1) * share)[None, :, None], np.float32)
+        edge = float(np.interp(index, [2, COUNT - 3], [-reach, reach]))
+        share = 1 / (1 + np.exp((along - edge) / softness))
+        return np.asarray(picture * (1 + (gain - 1) * share)[..., None], np.float32)
 
     return drawn(moved)
 
@@ -122,6 +124,7 @@ def of_shots(driver: Actor, other: Actor) -> Iterator[Fault]:
     ):
         yield Fault(name, "before the face", flakes, (), "")
     yield Fault("a light moves across", "x1.5", crossed_by_light(1.5), (), "")
+    yield Fault("a light moves obliquely", "x1.3", crossed_by_light(1.3, 0.8, 15.0), (), "")
     yield replace(Fault("glasses put on", "midway", put_on(eyes, 14), (), ""), expression="AU15")
     yield Fault("in a mirror", "", mirrored, (), "")
     yield Fault("breath and bands", "together", both(breathed(3.0), banded(0.1)), (), "")

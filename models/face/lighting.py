@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The light of a frame against that of the reference: exposure, white balance, veil, shading and the mains' bands.
 
-A frame's value in the reference's light is gain * value + offset. The gain is smooth over the face and another for each
-channel, for lamps have colours. The offset is one number for each channel, and 0 unless values clearly ask for it: a
-veil of stray light, a fade to white, another range of levels. Lamps on the mains light the rows of a rolling shutter
-unequally; a gain of rows (of columns, where the picture was turned) is there only if all parts of the face ask for it.
-They are the camera's rows, which are as oblique in a picture of an upright face as the head is tilted.
+A frame's value in the reference's light is gain * value + offset. The gain is smooth over the face, but for the edge of
+a light that moves over it, and another for each channel, for lamps have colours. The offset is one number for each
+channel, and 0 unless values clearly ask for it: a veil of stray light, a fade to white, another range of levels. Lamps
+on the mains light the rows of a rolling shutter unequally; a gain of rows (of columns, where the picture was turned) is
+there only if all parts of the face ask for it. They are the camera's rows, which are as oblique in a picture of an
+upright face as the head is tilted.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ _LEAST_ROW = 4  # px of the face; a row with fewer has the light of those beside
 _NOISE_SIGMA = 1.5  # px
 _VISIBLE_BANDS = 0.005  # mean deviation of the logarithm, from which on bands are looked for
 _MOST_KNOWN = 4  # masks; those of a frame and the first one of the frame before
+# Mean deviation of the logarithm, from which on an edge of light is looked for; steps of light leave up to 0.006.
+# And what another smooth gain is to leave of it at most: in edges 0.3 to 0.8, of expressions, sharper pictures 0.93.
+_EDGE, _SHARPER = 0.006, 0.85
 _PARTS = 3  # of the face from top to bottom: a lamp's bands go over all of them, what hides a mouth does not
 
 
@@ -90,15 +94,13 @@ class ReferenceLight:
         face = comparison.part(frame)
         ordered = comparison.ordered(face)
         offset = comparison.offset(face, ordered)
+        plain = comparison.light(face, offset, None)
         curve = comparison.curve(face, offset, ordered)
-        if curve is not None:
-            offset = np.zeros_like(offset)
-        face = toned(face, curve) + _planes(offset)
-        gain = comparison.smooth_gain_everywhere(face)
-        bands = comparison.bands(face, comparison.part(gain), comparison.smooth_gain)
-        if bands is not None:
-            gain = bands * comparison.smooth_gain_everywhere(face * comparison.part(bands))
-        return Light(gain, offset, curve)
+        if curve is None:
+            return plain
+        # The edge of a light that is halfway over the face bends the curve, too, but is evened out better by a gain.
+        bent = comparison.light(face, np.zeros_like(offset), curve)
+        return bent if comparison.left_by(bent, face) < comparison.left_by(plain, face) else plain
 
     def without_bands(self, frame: Image) -> Image:
         """Return a frame [C, H, W] with the bands taken out that it has and the reference has not.
@@ -107,7 +109,7 @@ class ReferenceLight:
         """
         comparison = self._comparison(self._face)
         face = comparison.part(frame)
-        bands = comparison.bands(face, comparison.whole_gain(face), comparison.whole_gain)
+        bands = comparison.bands(face, comparison.left_by_whole_gain(face), comparison.whole_gain)
         return frame if bands is None else frame * bands
 
     def _comparison(self, inside: Mask) -> _Comparison:
@@ -195,12 +197,11 @@ class _Comparison:
         clear = with_it.sum() < _CURVED * without.sum() and (with_it < without).all()
         return found if clear else None
 
-    def bands(self, face: Image, gain: Image, gain_of: Callable[[Image], Image]) -> Image | None:
+    def bands(self, face: Image, left: Image, gain_of: Callable[[Image], Image]) -> Image | None:
         """Return the gain of the camera's rows or columns, [1, H, W].
 
-        None where the other gain alone explains the light as well: `gain` of the face, by `gain_of`.
+        None where the gain of the face by `gain_of` alone, which has `left` this deviation, explains the light as well.
         """
-        left = self._deviation(face * gain)
         before = self._in_parts(np.abs(left))
         if before.sum() > _VISIBLE_BANDS * len(self._places):
             for lines, line in zip(self._lines, self._line, strict=True):
@@ -211,6 +212,41 @@ class _Comparison:
                 if (self._in_parts(np.abs(self._deviation(lit * gain_of(lit)))) < _CLEARLY * before).all():
                     return bands
         return None
+
+    def light(self, face: Image, offset: NDArray[np.float32], curve: Curve | None) -> Light:
+        """Return the light with an offset or a tone curve, and the gain of the whole frame that goes with it."""
+        face = toned(face, curve) + _planes(offset)
+        gain = self.smooth_gain_everywhere(face)
+        left = self._deviation(face * self.part(gain))
+        bands = self.bands(face, left, self.smooth_gain)
+        if bands is not None:
+            gain = bands * self.smooth_gain_everywhere(face * self.part(bands))
+            left = self._deviation(face * self.part(gain))
+        return Light(self.sharper_gain(face, gain, left), offset, curve)
+
+    def sharper_gain(self, face: Image, gain: Image, left: Image) -> Image:
+        """Return a gain [C, H, W] of the whole frame that follows the edge of a light or a shadow, if there is one.
+
+        A smooth gain is too coarse there. What it has left [h, w] has a smooth gain of its own, and so on, as long as
+        each clearly leaves less than the one before: of an expression it leaves nearly all.
+        """
+        size = self._size(left)
+        while size > _EDGE * len(self._places):
+            sharper = gain * self.smooth_gain_everywhere(face * self.part(gain))
+            before, size = size, self._size(self._deviation(face * self.part(sharper)))
+            if size > _SHARPER * before:
+                break
+            gain = sharper
+        return gain
+
+    @staticmethod
+    def _size(left: Image) -> float:
+        return float(np.abs(left).sum())
+
+    def left_by(self, light: Light, face: Image) -> float:
+        """Return how much a light leaves of a face's deviation, the sum of its sizes."""
+        lit = (toned(face, light.curve) + _planes(light.offset)) * self.part(light.gain)
+        return self._size(self._deviation(lit))
 
     def smooth_gain(self, face: Image) -> Image:
         """Return the gain [C, h, w] of each channel, smooth over `_SPREAD` of the face."""
@@ -232,6 +268,10 @@ class _Comparison:
     def whole_gain(self, face: Image) -> Image:
         """Return the gain [C, 1, 1] of each channel, one for the whole face."""
         return _planes(self._gain(self._values(face)))
+
+    def left_by_whole_gain(self, face: Image) -> Image:
+        """Return the deviation [h, w] that one gain for the whole face leaves."""
+        return self._deviation(face * self.whole_gain(face))
 
     def _gain(self, here: Image) -> Image:
         """Return the gain [C] of values [C, N] inside, that of their medians."""

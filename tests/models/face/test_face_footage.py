@@ -237,6 +237,17 @@ class TestPixels:
         assert not light.offset.any()
         assert np.abs(light.on(skin * (1 + (gain - 1) * edge)) - skin).mean() < 0.02
 
+    @pytest.mark.parametrize("gain", [1.3, 0.6])
+    @pytest.mark.parametrize("slope", [0.0, 0.7])
+    def test_an_edge_of_light_halfway_over_the_face_is_evened_out(self, seen, gain, slope):
+        """A gain of columns has no part in it if it is oblique, and a bent tone curve would take other contrast."""
+        picture, points, everywhere, visibility = seen
+        y, x = np.mgrid[:256, :256].astype(np.float32) - points[:, 1::-1].mean(0)[:, None, None].astype(np.float32)
+        edge = torch.from_numpy(1 / (1 + np.exp((x + slope * y) / 10)))
+        frames, weight = visibility((picture * (1 + (gain - 1) * edge)).clamp(0, 1), points[None], everywhere)
+        on_face = ((face_mask(points, (256, 256)) > 0.5) & (weight > 0.99)).expand_as(picture)
+        assert float((frames - picture)[on_face].abs().mean()) < 0.007
+
     @pytest.mark.parametrize(
         "tone",
         [
