@@ -94,13 +94,10 @@ class ReferenceLight:
         face = comparison.part(frame)
         ordered = comparison.ordered(face)
         offset = comparison.offset(face, ordered)
-        plain = comparison.light(face, offset, None)
-        curve = comparison.curve(face, offset, ordered)
-        if curve is None:
-            return plain
+        plain, left = comparison.light(face, offset, None)
         # The edge of a light that is halfway over the face bends the curve, too, but is evened out better by a gain.
-        bent = comparison.light(face, np.zeros_like(offset), curve)
-        return bent if comparison.left_by(bent, face) < comparison.left_by(plain, face) else plain
+        curve = comparison.curve(face, ordered, left)
+        return plain if curve is None else comparison.light(face, np.zeros_like(offset), curve)[0]
 
     def without_bands(self, frame: Image) -> Image:
         """Return a frame [C, H, W] with the bands taken out that it has and the reference has not.
@@ -109,7 +106,8 @@ class ReferenceLight:
         """
         comparison = self._comparison(self._face)
         face = comparison.part(frame)
-        bands = comparison.bands(face, comparison.left_by_whole_gain(face), comparison.whole_gain)
+        left = comparison.deviation(face * comparison.whole_gain(face))
+        bands = comparison.bands(face, left, comparison.whole_gain)
         return frame if bands is None else frame * bands
 
     def _comparison(self, inside: Mask) -> _Comparison:
@@ -179,21 +177,21 @@ class _Comparison:
             clear = bool(np.median(shifted) < _CLEARLY * np.median(plain))
         if clear:  # an edge of light that moves over the face changes its darks and lights, too
             pictures = face + _planes(offset), face
-            with_it, without = (np.abs(self._deviation(each * self.smooth_gain(each))).sum() for each in pictures)
+            with_it, without = (np.abs(self.deviation(each * self.smooth_gain(each))).sum() for each in pictures)
             clear = bool(with_it < _CLEARLY * without)
         return np.asarray(offset if clear else np.zeros(len(face)), np.float32)
 
-    def curve(self, face: Image, offset: NDArray[np.float32], ordered: Image) -> Curve | None:
+    def curve(self, face: Image, ordered: Image, left: Image) -> Curve | None:
         """Return the tone curve that brings a frame to the reference's contrast; None unless it is clearly bent.
 
         Both pictures show the same skin, so that their values in order are those of the same places, moved or not.
-        offset: [C], the best one without a curve. ordered: of the face.
+        ordered: of the face. left: [h, w], the deviation that the light without a curve leaves.
         """
         found = _curve_between(_levels(ordered), self._levels)
         if found is None:
-            return None  # nearly always
-        pictures = toned(face, found), face + _planes(offset)
-        with_it, without = (self._in_parts(np.abs(self._deviation(each * self.smooth_gain(each)))) for each in pictures)
+            return None
+        bent = toned(face, found)
+        with_it, without = map(self._in_parts, (self.deviation(bent * self.smooth_gain(bent)), left))
         clear = with_it.sum() < _CURVED * without.sum() and (with_it < without).all()
         return found if clear else None
 
@@ -202,51 +200,36 @@ class _Comparison:
 
         None where the gain of the face by `gain_of` alone, which has `left` this deviation, explains the light as well.
         """
-        before = self._in_parts(np.abs(left))
+        before = self._in_parts(left)
         if before.sum() > _VISIBLE_BANDS * len(self._places):
             for lines, line in zip(self._lines, self._line, strict=True):
                 if (self._most_taken(left, line) < _HOPELESS * before).any():
                     continue  # nearly always
                 bands = self._profile(face, lines, line)
                 lit = face * self.part(bands)
-                if (self._in_parts(np.abs(self._deviation(lit * gain_of(lit)))) < _CLEARLY * before).all():
+                if (self._in_parts(self.deviation(lit * gain_of(lit))) < _CLEARLY * before).all():
                     return bands
         return None
 
-    def light(self, face: Image, offset: NDArray[np.float32], curve: Curve | None) -> Light:
-        """Return the light with an offset or a tone curve, and the gain of the whole frame that goes with it."""
+    def light(self, face: Image, offset: NDArray[np.float32], curve: Curve | None) -> tuple[Light, Image]:
+        """Return the light with an offset or a tone curve, and the deviation [h, w] that it leaves."""
         face = toned(face, curve) + _planes(offset)
-        gain = self.smooth_gain_everywhere(face)
-        left = self._deviation(face * self.part(gain))
+        gain, left = self._lit(face, self.smooth_gain_everywhere(face))
         bands = self.bands(face, left, self.smooth_gain)
         if bands is not None:
-            gain = bands * self.smooth_gain_everywhere(face * self.part(bands))
-            left = self._deviation(face * self.part(gain))
-        return Light(self.sharper_gain(face, gain, left), offset, curve)
-
-    def sharper_gain(self, face: Image, gain: Image, left: Image) -> Image:
-        """Return a gain [C, H, W] of the whole frame that follows the edge of a light or a shadow, if there is one.
-
-        A smooth gain is too coarse there. What it has left [h, w] has a smooth gain of its own, and so on, as long as
-        each clearly leaves less than the one before: of an expression it leaves nearly all.
-        """
-        size = self._size(left)
-        while size > _EDGE * len(self._places):
-            sharper = gain * self.smooth_gain_everywhere(face * self.part(gain))
-            before, size = size, self._size(self._deviation(face * self.part(sharper)))
-            if size > _SHARPER * before:
+            gain, left = self._lit(face, bands * self.smooth_gain_everywhere(face * self.part(bands)))
+        # A smooth gain is too coarse at the edge of a light or a shadow. What it leaves has a smooth gain of its own,
+        # and so on, as long as each clearly leaves less than the one before: of an expression it leaves nearly all.
+        while (size := np.abs(left).sum()) > _EDGE * len(self._places):
+            sharper = self._lit(face, gain * self.smooth_gain_everywhere(face * self.part(gain)))
+            if np.abs(sharper[1]).sum() > _SHARPER * size:
                 break
-            gain = sharper
-        return gain
+            gain, left = sharper
+        return Light(gain, offset, curve), left
 
-    @staticmethod
-    def _size(left: Image) -> float:
-        return float(np.abs(left).sum())
-
-    def left_by(self, light: Light, face: Image) -> float:
-        """Return how much a light leaves of a face's deviation, the sum of its sizes."""
-        lit = (toned(face, light.curve) + _planes(light.offset)) * self.part(light.gain)
-        return self._size(self._deviation(lit))
+    def _lit(self, face: Image, gain: Image) -> tuple[Image, Image]:
+        """Return a gain [C, H, W] of the whole frame with the deviation [h, w] that it leaves."""
+        return gain, self.deviation(face * self.part(gain))
 
     def smooth_gain(self, face: Image) -> Image:
         """Return the gain [C, h, w] of each channel, smooth over `_SPREAD` of the face."""
@@ -268,10 +251,6 @@ class _Comparison:
     def whole_gain(self, face: Image) -> Image:
         """Return the gain [C, 1, 1] of each channel, one for the whole face."""
         return _planes(self._gain(self._values(face)))
-
-    def left_by_whole_gain(self, face: Image) -> Image:
-        """Return the deviation [h, w] that one gain for the whole face leaves."""
-        return self._deviation(face * self.whole_gain(face))
 
     def _gain(self, here: Image) -> Image:
         """Return the gain [C] of values [C, N] inside, that of their medians."""
@@ -305,7 +284,7 @@ class _Comparison:
         logs = np.log(np.divide(*sums)).clip(-_BANDS, _BANDS)
         return np.asarray(np.exp(np.interp(lines, known, logs))[None], np.float32)
 
-    def _deviation(self, face: Image) -> Image:
+    def deviation(self, face: Image) -> Image:
         """Return how far the light is from the reference's, [h, w], a logarithm, 0 outside; without pixels' noise."""
         return self._sharp * _without_noise(self._weight * self._logs(face).clip(-_BANDS, _BANDS))
 
@@ -322,8 +301,8 @@ class _Comparison:
         return np.asarray(np.abs(signs) @ shift)
 
     def _in_parts(self, field: Image) -> Image:
-        """Return the sums of a field [h, w] in the parts of the face."""
-        return np.asarray(np.add.reduceat(field.sum(1), self._starts))
+        """Return the sums of a field's sizes [h, w] in the parts of the face."""
+        return np.asarray(np.add.reduceat(np.abs(field).sum(1), self._starts))
 
     def _logs(self, face: Image) -> Image:
         """Return the logarithm of the reference's brightness over a frame's, [h, w]."""
