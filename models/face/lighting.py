@@ -43,7 +43,8 @@ _LEAST_ROW = 4  # px of the face; a row with fewer has the light of those beside
 _NOISE_SIGMA = 1.5  # px
 _VISIBLE_BANDS = 0.005  # mean deviation of the logarithm, from which on bands are looked for
 _MOST_KNOWN = 4  # masks; those of a frame and the first one of the frame before
-# Mean deviation of the logarithm, from which on an edge of light is looked for; steps of light leave up to 0.006.
+# Mean deviation of the logarithm, from which on an edge of light is looked for; steps of light leave up to 0.006. It
+# grows with the square of a gain: in a fade to black it is 0.002 times that.
 # And what another smooth gain is to leave of it at most: in edges 0.3 to 0.8, of expressions, sharper pictures 0.93.
 _EDGE, _SHARPER = 0.006, 0.85
 _PARTS = 3  # of the face from top to bottom: a lamp's bands go over all of them, what hides a mouth does not
@@ -220,7 +221,8 @@ class _Comparison:
             gain, left = self._lit(face, bands * self.smooth_gain_everywhere(face * self.part(bands)))
         # A smooth gain is too coarse at the edge of a light or a shadow. What it leaves has a smooth gain of its own,
         # and so on, as long as each clearly leaves less than the one before: of an expression it leaves nearly all.
-        while (size := np.abs(left).sum()) > _EDGE * len(self._places):
+        amplified = max(1.0, float(self.part(gain).mean()))  # noise and steps of codes in a dark frame
+        while (size := np.abs(left).sum()) > _EDGE * amplified**2 * len(self._places):
             sharper = self._lit(face, gain * self.smooth_gain_everywhere(face * self.part(gain)))
             if np.abs(sharper[1]).sum() > _SHARPER * size:
                 break

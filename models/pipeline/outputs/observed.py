@@ -367,10 +367,11 @@ class Observed:
         In dim light noise drowns both; but it hardly has any part in the pattern that the controls show, whose course
         stands out by far. motion: as for `timed_by`. It is that of the frame in which the controls show most, so that
         as many courses as there are frames might have been looked at. None where more than noise may have made it:
-        where a codec has copied anything, something moves before the face or the head turns; and in few frames.
+        where a codec has copied anything, something hides a part of the face or the head turns; and in few frames.
         """
         turns = bool((self._values("parallax") > PARALLAX[0]).any())
-        if self.compression.copied >= LEAST_COPIED or self._covered or turns or len(motion) < FEWEST_SHOWN:
+        hidden = bool(self._covered or self.unseen)
+        if self.compression.copied >= LEAST_COPIED or hidden or turns or len(motion) < FEWEST_SHOWN:
             return None
         return self._event_of(np.where(self._blinking | self._passing, 0.0, motion), len(motion))
 

@@ -342,6 +342,16 @@ class TestPixels:
         unseen = {name: float(share[0]) for name, share in visibility.unseen_regions(weight).items()}
         assert unseen["mouth"] > 0.8 and unseen["brows"] < 0.2
 
+    def test_noise_in_a_dark_frame_is_no_edge_of_light(self, seen):
+        """It is amplified with the frame; a gain that followed it would move dark brows."""
+        picture, points, everywhere, visibility = seen
+        noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0))
+        dark = ((0.39 * picture + 2 / 255 * noise).clamp(0, 1) * 255).round() / 255
+        frames, _ = visibility(dark, points[None], everywhere)
+        on_face = (face_mask(points, (256, 256)) > 0.5)[0, 0]
+        gain = (frames / dark.clamp(min=1 / 255))[0, :, on_face & (dark[0] > 0.1).all(0)]
+        assert float((gain.amax(1) / gain.amin(1)).max()) < 1.007
+
     @pytest.mark.parametrize("side", ["left", "right"])
     def test_of_a_face_that_the_pictures_edge_cuts_in_half_the_other_half_is_seen(self, seen, side):
         """Of mouth and cheeks more than 40 % are hidden, and of their sides one entirely."""

@@ -254,6 +254,11 @@ def test_an_expression_that_noise_drowns_in_the_motion_is_an_event_where_the_con
     assert seen.shown_event(np.maximum(np.where(np.arange(COUNT) == APEX, 9e-4, noise), 0)) is None
 
 
+def test_what_controls_show_of_a_face_that_is_partly_hidden_is_no_event_by_itself(tmp_path):
+    seen = observed(tmp_path, unseen={"brows": 0.6})
+    assert seen.event is None and seen.shown_event(EXPRESSION) is None
+
+
 @pytest.mark.parametrize("event", [None, MotionEvent(0.2, 0.4, 0.6)])
 def test_no_other_state_of_rest_is_left_when_the_motion_that_led_there_is_no_event_or_ends(tmp_path, event):
     """What a codec copies stays, and cloth that moves before the face stays where it was moved to."""
