@@ -17,7 +17,7 @@ from magplus.backend_bridge.files.hashing import fingerprint_of
 from magplus.backend_bridge.job import artefacts
 from magplus.backend_bridge.job.artefacts import EQUATIONS, FRAME_KINDS, FRAMES, OBSERVED, at_rate
 from magplus.backend_bridge.job.folder import JobFolder
-from magplus.backend_bridge.job.report import FramesReport, Report, Timing
+from magplus.backend_bridge.job.report import FramesReport, Report, SmoothingReport, Timing, WeightsReport
 from magplus.backend_bridge.job.spec import Avatar, Driving, JobSpec
 from magplus.backend_bridge.worker.cancellation import Cancellation
 from magplus.backend_bridge.worker.runner import JobEvents, JobRunner
@@ -58,6 +58,7 @@ class Pipeline:
             "finished",
             timing=Timing(tuple(Fraction(index, 24) for index in range(COUNT)), Fraction(24)),
             frames=FramesReport(FRAMES.pattern, 1, COUNT, (8, 8)),
+            weights=WeightsReport(0, "a drill", (), (), {}, None, {}, SmoothingReport(0.0, None), (), ()),
             warnings=tuple(folder.remarks),
         )
         folder.write_report(report)
