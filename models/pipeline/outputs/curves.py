@@ -190,7 +190,8 @@ class Curves:
 
     def _explained(self, event: MotionEvent, solved: Solved) -> MotionEvent | None:
         """Return the event without what the controls of a whole face don't follow, and say so where that changes it."""
-        explained = self._observed.explained_event(solved.region_residual)
+        shows = shows_anything(solved.curves, self._reader.basis.controls)
+        explained = self._observed.explained_event(solved.region_residual, shows)
         if explained != event:
             self._notes.warning(
                 "What moves most in the driver's picture is followed by no control, so that it isn't taken for an "

@@ -331,15 +331,16 @@ class Observed:
         motion = self._motion_in(region)
         return float(motion.max() / max(float(np.median(motion)), LEAST_EVENT / 10))
 
-    def explained_event(self, residual: Mapping[str, float]) -> MotionEvent | None:
+    def explained_event(self, residual: Mapping[str, float], shows: bool = True) -> MotionEvent | None:
         """Return the event among motion that a rig's controls explain, for a rig that has controls for a whole face.
 
         residual: share of each region's motion that no control explains. Where the motion at the apex is a region's in
         which they explain nothing, and goes on outside the event, it is cloth that moves before the face, or hair, and
         the face's own event is looked for in the other regions. Motion that comes once and goes is a face's: brows
-        behind the rims of glasses, which keep still, are explained by nothing either.
+        behind the rims of glasses, which keep still, are explained by nothing either. shows: whether any control moves;
+        where none does, it is glints, hands, dust or a jolt of the camera that move.
         """
-        if (event := self.event) is None:
+        if (event := self.event) is None or not shows:
             return None
         motion = {name: self._motion_in(name) for name in REGIONS if name not in self._covered}
         motion = {name: each for name, each in motion.items() if name not in self.doubtful} or motion

@@ -195,6 +195,11 @@ def test_brows_that_move_once_behind_rims_which_no_control_follows_are_an_event(
     assert observed(tmp_path, brows=EXPRESSION).explained_event(unexplained()).apex == pytest.approx(APEX / 30)
 
 
+def test_motion_while_all_controls_rest_is_no_event(tmp_path):
+    """A glint, a hand that comes and goes, dust: a still face's, as far as a rig for all of it can tell."""
+    assert observed(tmp_path, brows=EXPRESSION).explained_event(unexplained(brows=0.1), shows=False) is None
+
+
 def test_an_expression_that_the_noise_of_the_face_drowns_is_found_in_its_region(tmp_path):
     noise = np.random.default_rng(2).normal(0, 1e-4, (2, COUNT))
     seen = observed(tmp_path, whole=1.2e-3 + noise[0], brows=5e-4 + noise[1] + EXPRESSION / 4)
