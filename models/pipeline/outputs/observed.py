@@ -217,7 +217,7 @@ class Observed:
         covers = self._covers
         return covers is not None and are_specks(covers, self._small_regions, self._seconds.tolist())
 
-    @property
+    @cached_property
     def _covers(self) -> NDArray[np.bool_] | None:
         """Where each frame doesn't show the face, [T, H, W]; None where all show all of it."""
         packed = [record["cover"] for record in self._records]
