@@ -33,7 +33,7 @@ from .rig.studio import Style, camera_to_use, photograph
 from .rig.surface import rendered_objects
 from .running.background import computed_beside
 from .running.job_manager import Outcome, Steps, TaskContext, manager
-from .running.steps import run_to_end
+from .running.steps import in_one_scene, run_to_end
 from .running.task_operator import busy_reason
 
 KIND = "capture"
@@ -84,11 +84,11 @@ def capture(
             render blocks.
 
     Raises:
-        InputError: nothing to capture, the camera does not see it, or nothing of the rig can be keyed. InUseError:
-            another run has the folder. MachineError: the render failed.
+        InputError: nothing to capture, the camera does not see it, nothing of the rig can be keyed, or another scene
+            was chosen meanwhile. InUseError: another run has the folder. MachineError: the render failed.
     """
     with folder.lock():
-        return (yield from _capture(context, request, folder, blocking))
+        return (yield from in_one_scene(context, _capture(context, request, folder, blocking)))
 
 
 def _capture(

@@ -324,6 +324,10 @@ def add_a_scene() -> None:
     bpy.context.window.scene = bpy.data.scenes.new("Another")
 
 
+def add_a_view_layer() -> None:
+    bpy.context.window.view_layer = bpy.context.scene.view_layers.new("Another")
+
+
 MEANWHILE: dict[str, Callable[[], object]] = {
     "undo": lambda: bpy.ops.ed.undo(),
     "the avatar": lambda: bpy.data.objects.remove(bpy.data.objects["Head"]),
@@ -357,6 +361,17 @@ def test_what_is_taken_away_meanwhile_ends_it_in_a_sentence_and_leaves_nothing(
     assert outcome.exit_code != ExitCode.INTERNAL, outcome.sentence
     left = [*bpy.data.scenes, *bpy.data.objects, *bpy.data.cameras]
     assert not [each.name for each in left if each.name.startswith("MagPlus")]
+
+
+@pytest.mark.parametrize("what", [add_a_scene, add_a_view_layer])
+def test_another_scene_that_is_chosen_meanwhile_is_not_captured(folder: JobFolder, what: Callable[[], None]) -> None:
+    head = shot()
+    steps = capture(bpy.context, CaptureRequest(head), folder, blocking=True)
+    next(steps)
+    what()
+    with pytest.raises(InputError, match="Another scene or view layer was chosen meanwhile"):
+        run_to_end(steps)
+    assert not any(folder.avatar_dir.iterdir())
 
 
 def test_any_control_can_be_measured(folder: JobFolder) -> None:
