@@ -187,7 +187,7 @@ class SteadyCrop:
 
         Where the crop has fewer pixels than the picture, it is sampled finely and averaged, so nothing aliases.
         """
-        from ..loops import lay_out
+        from ..loops.resampling import lay_out
 
         to_frame = self.frame_to_crop(size, frame).inverse()
         # The same for the whole clip, so that no frame is sharper than another.
@@ -223,7 +223,7 @@ class SteadyCrop:
 
     def inside(self, picture: tuple[int, int], size: int, frame: int = 0) -> Tensor:
         """Return [1, 1, size, size], 1 where the crop of a frame lies inside its picture of (height, width) px."""
-        from ..loops import mark_inside
+        from ..loops.resampling import mark_inside
 
         to_frame = self.frame_to_crop(size, frame).inverse()
         marked = torch.empty(1, 1, size, size)

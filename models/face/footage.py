@@ -122,7 +122,7 @@ class Summariser:
 
 def _shrunk(grey: Grey, size: tuple[int, int]) -> Grey:
     """Return a picture [H, W] reduced to a size (width, height)."""
-    from ..loops import shrink_by_area
+    from ..loops.resizing import shrink_by_area
 
     result = np.empty((1, size[1], size[0]), np.float32)
     shrink_by_area(np.ascontiguousarray(grey, np.float32)[None], result)

@@ -169,7 +169,7 @@ class Visibility:
         self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor, picture: Tensor, soft: Tensor
     ) -> None:
         """Write one frame [3, S, S] as `__call__` returns it, and where the face is seen in it, [1, S, S]."""
-        from ..loops import show
+        from ..loops.resizing import show
 
         if is_grey(frame) != self._is_grey:
             frame = coloured_as(frame, self._reference[0])
@@ -336,7 +336,7 @@ def _small(image: Tensor) -> Image:
     planes = image.cpu().numpy().astype(np.float32, copy=False)
     if planes.shape[1] <= _SIDE:
         return np.stack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR) for plane in planes])
-    from ..loops import shrink_by_area
+    from ..loops.resizing import shrink_by_area
 
     result = np.empty((len(planes), _SIDE, _SIDE), np.float32)
     shrink_by_area(np.ascontiguousarray(planes), result)
