@@ -515,7 +515,6 @@ MESSAGES: dict[str, str] = {
     "Take this notice away": "Diesen Hinweis entfernen",
     "Taking the checkpoint in": "Checkpoint wird aufgenommen",
     "The 3D viewport that the operator is called from": "Das 3D-Ansichtsfenster, aus dem der Operator aufgerufen wird",
-    "The 3D viewport to look from is gone; start again.": "Das 3D-Ansichtsfenster, aus dem aufgenommen werden sollte, gibt es nicht mehr; starten Sie erneut.",
     "The GPU of an Apple computer": "Die GPU eines Apple-Rechners",
     "The GPU where there is one that PyTorch can use, else the CPU": "Die GPU, wenn PyTorch eine benutzen kann, sonst die CPU",
     "The Live Link Face CSV can't be read ({0}); export the recording anew.": "Die Live-Link-Face-CSV kann nicht gelesen werden ({0}); exportieren Sie die Aufnahme noch einmal.",

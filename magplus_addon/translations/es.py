@@ -515,7 +515,6 @@ MESSAGES: dict[str, str] = {
     "Take this notice away": "Quita este aviso",
     "Taking the checkpoint in": "Incorporando el checkpoint",
     "The 3D viewport that the operator is called from": "La vista 3D desde la que se llama al operador",
-    "The 3D viewport to look from is gone; start again.": "La vista 3D desde la que mirar ya no existe; empiece de nuevo.",
     "The GPU of an Apple computer": "La GPU de un equipo Apple",
     "The GPU where there is one that PyTorch can use, else the CPU": "La GPU si hay una que PyTorch pueda usar; si no, la CPU",
     "The Live Link Face CSV can't be read ({0}); export the recording anew.": "No se puede leer el CSV de Live Link Face ({0}); exporte la grabación de nuevo.",

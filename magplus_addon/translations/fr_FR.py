@@ -515,7 +515,6 @@ MESSAGES: dict[str, str] = {
     "Take this notice away": "Retire cet avis",
     "Taking the checkpoint in": "Intégration du checkpoint",
     "The 3D viewport that the operator is called from": "La vue 3D depuis laquelle l'opérateur est appelé",
-    "The 3D viewport to look from is gone; start again.": "La vue 3D d'où regarder n'est plus là ; recommencez.",
     "The GPU of an Apple computer": "Le GPU d'un ordinateur Apple",
     "The GPU where there is one that PyTorch can use, else the CPU": "Le GPU s'il y en a un que PyTorch peut utiliser, sinon le CPU",
     "The Live Link Face CSV can't be read ({0}); export the recording anew.": "Le CSV Live Link Face ne peut pas être lu ({0}) ; exportez de nouveau l'enregistrement.",

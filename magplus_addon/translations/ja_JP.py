@@ -515,7 +515,6 @@ MESSAGES: dict[str, str] = {
     "Take this notice away": "この通知を消します",
     "Taking the checkpoint in": "チェックポイントを取り込み中",
     "The 3D viewport that the operator is called from": "オペレーターを呼び出した3Dビューポート",
-    "The 3D viewport to look from is gone; start again.": "視点に使う3Dビューポートがなくなりました。もう一度始めてください。",
     "The GPU of an Apple computer": "Apple コンピューターの GPU",
     "The GPU where there is one that PyTorch can use, else the CPU": "PyTorch で使える GPU があれば GPU、なければ CPU",
     "The Live Link Face CSV can't be read ({0}); export the recording anew.": "Live Link Face の CSV を読めません({0})。収録をもう一度書き出してください。",

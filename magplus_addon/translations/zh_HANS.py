@@ -515,7 +515,6 @@ MESSAGES: dict[str, str] = {
     "Take this notice away": "移除此提示",
     "Taking the checkpoint in": "正在导入检查点",
     "The 3D viewport that the operator is called from": "调用该操作的 3D 视图",
-    "The 3D viewport to look from is gone; start again.": "用于观察的 3D 视图已不存在；请重新开始。",
     "The GPU of an Apple computer": "Apple 电脑的 GPU",
     "The GPU where there is one that PyTorch can use, else the CPU": "若有 PyTorch 可用的 GPU 则用 GPU，否则用 CPU",
     "The Live Link Face CSV can't be read ({0}); export the recording anew.": "无法读取 Live Link Face CSV（{0}）；请重新导出录制内容。",

@@ -290,11 +290,10 @@ def _shapes(
     found = _Shapes()
     while waiting:
         with _all_moved(context, controls):
-            depsgraph = context.evaluated_depsgraph_get()
             over = False
             while waiting and not over:
                 obj = waiting.popleft()
-                points, (topology,) = read_points((obj,), depsgraph)
+                points, (topology,) = read_points((obj,), context.evaluated_depsgraph_get())
                 found[obj] = _Shape(points, topology)
                 over = turn.is_over()
         if over:

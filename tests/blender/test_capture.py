@@ -19,6 +19,7 @@ from bl_ext.user_default.magplus.backend_bridge.worker_client.messages import Pr
 from bl_ext.user_default.magplus.operators.capture import CaptureRequest, capture
 from bl_ext.user_default.magplus.operators.rig.avatar import face_companions
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
+from bl_ext.user_default.magplus.operators.rig.studio import Viewpoint
 from bl_ext.user_default.magplus.operators.running import steps as running
 from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Steps, TaskContext, manager
 from bl_ext.user_default.magplus.operators.running.steps import run_to_end
@@ -248,14 +249,32 @@ def test_a_viewport_can_be_looked_through(folder: JobFolder) -> None:
     bpy.context.scene.timeline_markers.new("shot", frame=1).camera = bpy.context.object
     view = Namespace(region_3d=region, lens=50.0, clip_start=0.1, clip_end=100.0, camera=None)
     before = dump()
-    avatar = capture_now(head, folder, view=view, transparent=True)
+    avatar = capture_now(head, folder, view=Viewpoint.of(view), transparent=True)
     assert dump() == before
     # Blender's viewport of 50 mm sees 72 mm / 50 mm of the distance.
     expected = 80 / (math.sqrt(6**2 - 1) * 72 / 50 / 2)
     assert avatar.face_box[2] == pytest.approx(expected, rel=0.03)
     region.view_perspective = "ORTHO"
-    avatar = capture_now(head, folder, view=view, transparent=True)
+    avatar = capture_now(head, folder, view=Viewpoint.of(view), transparent=True)
     assert avatar.face_box[2] == pytest.approx(80 * 2 / (6 * 72 / 50), rel=0.02)
+
+
+def test_a_file_that_is_saved_meanwhile_has_nothing_of_a_capture_in_it(folder: JobFolder, tmp_path: Path) -> None:
+    head = shot()
+    region = Namespace(view_perspective="PERSP", view_distance=6.0, view_matrix=_looking_along_y())
+    view = Viewpoint.of(Namespace(region_3d=region, lens=50.0, clip_start=0.1, clip_end=100.0, camera=None))
+    file = tmp_path / "meanwhile.blend"
+
+    def names(kind: str) -> set[str]:
+        with bpy.data.libraries.load(str(file)) as (there, _):
+            return {*getattr(there, kind)}
+
+    saved = 0
+    for _ in capture(bpy.context, CaptureRequest(head, view=view), folder, blocking=True):
+        bpy.ops.wm.save_as_mainfile(filepath=str(file), copy=True)
+        saved += any(scene.name.startswith("MagPlus") for scene in bpy.data.scenes)
+        assert (names("scenes"), names("objects"), names("cameras")) == ({"Scene"}, {"Head", "Camera"}, {"Camera"})
+    assert saved
 
 
 class Namespace:
