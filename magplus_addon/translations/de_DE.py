@@ -979,6 +979,7 @@ MESSAGES: dict[str, str] = {
     "{0} px over its range, {1} of the most visible": "{0} px über seinen Bereich, {1} des am besten sichtbaren",
     "{0} rotation": "{0} Rotation",
     "{0} s of the video": "{0} s des Videos",
+    "{0} sends vertices of the face to infinity; mend it, or mute it if it is a shape key.": "{0} schickt Punkte des Gesichts ins Unendliche; berichtigen Sie ihn, oder schalten Sie ihn stumm, wenn es ein Formschlüssel ist.",
     "{0} shows the collection {1} as an instance, which can't be keyed; select it, choose {2}, then choose the mesh with the face.": "{0} zeigt die Sammlung {1} als Instanz, die keine Schlüsselbilder bekommen kann; wählen Sie sie aus, dann {2:words}, dann die Masche mit dem Gesicht.",
     "{0} was moved since it was keyed, and a render shows the keyed pose; key the new pose, or go to another frame and back.": "{0} wurde seit dem Setzen der Schlüsselbilder bewegt, und ein Render zeigt die Haltung der Schlüsselbilder; setzen Sie welche auf die neue Haltung, oder gehen Sie zu einem anderen Bild und zurück.",
     "{0} {1}, so what it does is left out.": "{0} {1:words}, darum bleibt weg, was er tut.",

@@ -979,6 +979,7 @@ MESSAGES: dict[str, str] = {
     "{0} px over its range, {1} of the most visible": "{0} px en su rango, {1} del más visible",
     "{0} rotation": "Rotación {0}",
     "{0} s of the video": "{0} s del vídeo",
+    "{0} sends vertices of the face to infinity; mend it, or mute it if it is a shape key.": "{0} envía vértices de la cara al infinito; corríjalo, o siléncielo si es una forma clave.",
     "{0} shows the collection {1} as an instance, which can't be keyed; select it, choose {2}, then choose the mesh with the face.": "{0} muestra la colección {1} como instancia, que no se puede animar; selecciónela, elija {2:words} y después la malla con la cara.",
     "{0} was moved since it was keyed, and a render shows the keyed pose; key the new pose, or go to another frame and back.": "{0} se movió después de animarlo, y un procesado muestra la pose de las claves; inserte claves en la nueva pose, o vaya a otro fotograma y vuelva.",
     "{0} {1}, so what it does is left out.": "{0} {1:words}, así que lo que hace se omite.",

@@ -979,6 +979,7 @@ MESSAGES: dict[str, str] = {
     "{0} px over its range, {1} of the most visible": "{0} px sur sa plage, {1} du plus visible",
     "{0} rotation": "Rotation {0}",
     "{0} s of the video": "{0} s de la vidéo",
+    "{0} sends vertices of the face to infinity; mend it, or mute it if it is a shape key.": "{0} envoie des sommets du visage à l'infini ; corrigez-le, ou rendez-le muet si c'est une clé de forme.",
     "{0} shows the collection {1} as an instance, which can't be keyed; select it, choose {2}, then choose the mesh with the face.": "{0} montre la collection {1} comme instance, qui ne peut pas être animée ; sélectionnez-la, choisissez {2:words}, puis le maillage du visage.",
     "{0} was moved since it was keyed, and a render shows the keyed pose; key the new pose, or go to another frame and back.": "{0} a été bougé depuis ses clés, et un rendu montre la pose des clés ; posez des clés sur la nouvelle pose, ou allez à une autre image et revenez.",
     "{0} {1}, so what it does is left out.": "{0} {1:words}, ce qu'il fait est donc omis.",

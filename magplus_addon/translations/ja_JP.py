@@ -979,6 +979,7 @@ MESSAGES: dict[str, str] = {
     "{0} px over its range, {1} of the most visible": "全範囲で {0} px、最もよく見えるものの {1}",
     "{0} rotation": "{0} 回転",
     "{0} s of the video": "動画の {0} 秒",
+    "{0} sends vertices of the face to infinity; mend it, or mute it if it is a shape key.": "{0} は顔の頂点を無限遠へ動かします。修正するか、シェイプキーならミュートしてください。",
     "{0} shows the collection {1} as an instance, which can't be keyed; select it, choose {2}, then choose the mesh with the face.": "{0} はコレクション {1} をインスタンスとして表示しており、キーを打てません。選択して{2:words}を実行し、顔のあるメッシュを選んでください。",
     "{0} was moved since it was keyed, and a render shows the keyed pose; key the new pose, or go to another frame and back.": "{0} はキーを打った後に動かされましたが、レンダーにはキーのポーズが写ります。新しいポーズにキーを打つか、別のフレームに移って戻ってください。",
     "{0} {1}, so what it does is left out.": "{0} {1:words}、その動きは省かれます。",

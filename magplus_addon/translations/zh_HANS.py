@@ -979,6 +979,7 @@ MESSAGES: dict[str, str] = {
     "{0} px over its range, {1} of the most visible": "全范围 {0} px，为最明显者的 {1}",
     "{0} rotation": "{0} 旋转",
     "{0} s of the video": "视频的 {0} 秒",
+    "{0} sends vertices of the face to infinity; mend it, or mute it if it is a shape key.": "{0} 将脸部的顶点移到了无穷远处；请修正它，如果是形态键，也可以将其静音。",
     "{0} shows the collection {1} as an instance, which can't be keyed; select it, choose {2}, then choose the mesh with the face.": "{0} 以实例形式显示集合 {1}，无法插入关键帧；请选中它，选择“{2:words}”，然后选择带有面部的网格。",
     "{0} was moved since it was keyed, and a render shows the keyed pose; key the new pose, or go to another frame and back.": "{0} 在插入关键帧后被移动，而渲染显示的是关键帧姿态；请为新姿态插入关键帧，或切换到其他帧再返回。",
     "{0} {1}, so what it does is left out.": "{0} {1:words}，因此其作用被忽略。",
