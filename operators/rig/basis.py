@@ -157,7 +157,8 @@ def _inquire(face: Face, control: RigControl, bends: Callable[[RigControl], bool
         displacement = ((face.projection.project(points)[0] - face.positions) / step).astype(np.float32)
     if not (np.isfinite(travel).all() and np.isfinite(displacement).all()):
         raise InputError(
-            f"{control.control.name!r} sends vertices of the face to infinity; mend it, or mute it if it is a shape key."
+            f"{control.control.name!r} sends vertices of the face to infinity; mend it, or mute it if it is a shape "
+            "key."
         )
     pulled = False
     if KINDS[control.control.kind].guesses_range:

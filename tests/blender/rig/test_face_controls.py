@@ -261,7 +261,8 @@ def test_what_a_face_board_beside_the_picture_drives_is_solved(rig) -> None:
     entries = listed(rig.settings)
     board_controls = {name for name in entries if name.split()[0] in bones or name == '"pout"'}
     assert board_controls == {"CTRL_L_mouth_cornerPull location Y", '"pout"', "button location Y"}
-    assert entries["CTRL_L_mouth_cornerPull location Y"].pixels > 5 and not entries["CTRL_L_mouth_cornerPull location Y"].note
+    corner = entries["CTRL_L_mouth_cornerPull location Y"]
+    assert corner.pixels > 5 and not corner.note
     assert entries['"pout"'].solve, "a property is solved, as are shape keys"
 
 
