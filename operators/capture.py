@@ -114,6 +114,8 @@ def _capture(
             return face, survey, expected_anchors((yield from find_features(context, survey)))
 
         (face, survey, expected), unsteady = yield from steadily(measure)
+        if problem := capture_problem(context, target, request.vertex_group):  # by now
+            raise InputError(problem)
         style = Style(face.projection.size, request.transparent, request.samples, request.face_px is not None)
         picture = yield from photograph(context, camera, face, style, blocking, unsteady)
     # All of it at the end: a capture that fails or is cancelled leaves the one before it whole.

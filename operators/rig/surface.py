@@ -31,8 +31,13 @@ _SEE_THROUGH_SHADERS = {"ShaderNodeBsdfTransparent", "ShaderNodeBsdfRefraction",
 
 @contextmanager
 def evaluated_mesh(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Iterator[bpy.types.Mesh]:
-    """Give the mesh of an object as modifiers leave it. It is valid inside the `with` only."""
+    """Give the mesh of an object as modifiers leave it. It is valid inside the `with` only.
+
+    Raises `ReferenceError` where the object is not in the scene that is shown by now.
+    """
     evaluated = obj.evaluated_get(depsgraph)
+    if not evaluated.is_evaluated:  # what Blender gives then is the object itself, which no shape key moves
+        raise ReferenceError(obj.name)
     # Not `evaluated.data`: where the viewport subdivides on the GPU, that is the mesh before subdivision.
     with _gone_as_reference_error():
         mesh = evaluated.to_mesh()

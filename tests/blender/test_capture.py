@@ -378,6 +378,37 @@ def test_what_is_taken_away_meanwhile_ends_it_in_a_sentence_and_leaves_nothing(
     assert not [each.name for each in left if each.name.startswith("MagPlus")]
 
 
+def edit() -> None:
+    bpy.context.view_layer.objects.active = bpy.data.objects["Head"]
+    bpy.ops.object.mode_set(mode="EDIT")
+
+
+# What would be measured or drawn then is the mesh at rest, or nothing.
+SPOILED: dict[str, tuple[Callable[[], object], str]] = {
+    "edited": (edit, "is being edited"),
+    "hidden": (lambda: setattr(bpy.data.objects["Head"], "hide_render", True), "'Head' is hidden"),
+    "excluded": (lambda: setattr(_alone(bpy.data.objects["Head"]), "exclude", True), "no longer there"),
+    "in another scene": (add_a_scene, "no longer there|has no camera"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), SPOILED.values(), ids=SPOILED.keys())
+@pytest.mark.parametrize("moment", [1, 3, 8])
+def test_an_avatar_that_stands_still_or_is_unseen_by_now_is_no_capture(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[], object], sentence: str, moment: int
+) -> None:
+    monkeypatch.setattr(running.Turn, "length", 0.0)
+    monkeypatch.setattr(running, "LONGEST_TURN", 0.0)
+    head = shot()
+    steps = capture(bpy.context, CaptureRequest(head, frame=5), folder, blocking=True)
+    for _ in range(moment):
+        next(steps)
+    spoil()
+    with pytest.raises(InputError, match=sentence):
+        list(steps)
+    assert not folder.path.joinpath("avatar", "avatar.png").exists()
+
+
 def test_any_control_can_be_measured(folder: JobFolder) -> None:
     head = shot()
     head["turn"] = 0.0
