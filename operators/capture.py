@@ -238,6 +238,8 @@ class MAGPLUS_OT_capture(ExplainedOperator):
             raise InputError(problem)
         if not self.folder:
             raise InputError("Choose a job folder to keep the capture in.")
+        if self.folder.startswith("//") and not bpy.data.filepath:
+            raise InputError("Save the file first, or choose a job folder: the results are kept there.")
         request = CaptureRequest(
             target,
             further=tuple(face_companions(context, target)),

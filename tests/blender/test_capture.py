@@ -509,6 +509,8 @@ def test_the_operator_reports_what_is_wrong(tmp_path: Path) -> None:
     head = shot()
     with pytest.raises(RuntimeError, match="Choose a job folder"):
         bpy.ops.magplus.capture()
+    with pytest.raises(RuntimeError, match="Save the file first"):
+        bpy.ops.magplus.capture(folder="//a.magplus")
     head.hide_render = True
     with pytest.raises(RuntimeError, match="is hidden"):
         bpy.ops.magplus.capture(folder=str(tmp_path / "a.magplus"))
