@@ -120,14 +120,13 @@ def _capture(
     target = find_object(order.avatar_uid)
     if target is None or context.scene.session_uid != order.scene_uid:
         raise InputError("The file was changed before the avatar was captured; start again.")
-    view = None if order.viewport is None else _viewport(context, order.viewport)
-    request, anchors = _requested(context, order, target, view)
+    request, anchors = _requested(context, order, target)
     objects = (target, *request.further)
     for remark in (missing_textures(target, objects), broken_drivers(target, objects)):
         if remark:
             task.warn(remark)
     size, shot = picture_size(context.scene), order.spec.shot
-    if order.spec.outputs.frames and length is not None and view is None and shot is None:
+    if order.spec.outputs.frames and length is not None and order.view is None and shot is None:
         frames = order.destination.frames_of(length, context.scene)
         if moved := (yield from movement(context, target, order.picture.frame, frames)):
             task.warn(moved)
@@ -147,12 +146,12 @@ def _capture(
 
 
 def _requested(
-    context: bpy.types.Context, order: Order, target: bpy.types.Object, view: bpy.types.SpaceView3D | None
+    context: bpy.types.Context, order: Order, target: bpy.types.Object
 ) -> tuple[CaptureRequest, tuple[Anchor, ...]]:
     """Return what an order has captured, and the anchors that a person has moved, px of the scene's picture."""
     picture, weights = order.picture, order.spec.outputs.weights
     further = tuple(face_companions(context, target))
-    with bare_scene(context, picture.frame), camera_to_use(context.scene, view) as camera:
+    with bare_scene(context, picture.frame), camera_to_use(context.scene, order.view) as camera:
         anchors = moved_anchors(target, present_projection(context, camera))
         # A control is solved from the value that it has here, not from what an earlier bake plays.
         chooses = weights and order.controls.used
@@ -163,22 +162,13 @@ def _requested(
         order.vertex_group,
         rig=weights,
         controls=chosen,
-        view=view,
+        view=order.view,
         frame=picture.frame,
         samples=picture.samples,
         longer_side=picture.longer_side,
         face_px=picture.face_px,
     )
     return request, anchors
-
-
-def _viewport(context: bpy.types.Context, number: int) -> bpy.types.SpaceView3D:
-    """Return the 3D viewport in an area of the screen. Raises `InputError` where there is another editor by now."""
-    areas = context.screen.areas
-    space = areas[number].spaces.active if number < len(areas) else None
-    if space is None or space.type != "VIEW_3D":
-        raise InputError("The 3D viewport to look from is gone; start again.")
-    return cast(bpy.types.SpaceView3D, space)
 
 
 def run_worker(worker: WorkerClient, folder: JobFolder, task: TaskContext) -> Generator[Progress, None, None]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import bpy
 
-from .blender.data import shape_keys_of
+from .blender.data import drivers_of
 from .rig.face_rig import FaceRig
 
 MOST_NAMES = 3  # that are said
@@ -38,8 +38,6 @@ def broken_drivers(avatar: bpy.types.Object, objects: Sequence[bpy.types.Object]
 
 def _broken_in(objects: Iterable[bpy.types.Object]) -> Iterator[str]:
     for obj in objects:
-        for block in (obj, obj.data, shape_keys_of(obj)):
-            animation = block.animation_data if block is not None else None
-            for curve in animation.drivers if animation is not None else ():
-                if curve.driver is not None and not (curve.driver.is_valid or curve.mute):
-                    yield f"{obj.name}: {curve.data_path}"
+        for curve in drivers_of(obj):
+            if not (curve.driver.is_valid or curve.mute):
+                yield f"{obj.name}: {curve.data_path}"

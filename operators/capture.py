@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import bpy
 
@@ -29,7 +28,7 @@ from .rig.face_controls import default_controls
 from .rig.features import expected_anchors, find_features
 from .rig.projection import camera_problem, picture_size, present_projection
 from .rig.steady import steadily
-from .rig.studio import Style, camera_to_use, photograph
+from .rig.studio import Style, Viewpoint, camera_to_use, photograph, present_view
 from .rig.surface import rendered_objects
 from .running.background import computed_beside
 from .running.job_manager import Outcome, Steps, TaskContext, manager
@@ -47,7 +46,7 @@ class CaptureRequest:
     target: the mesh with the face. further: other meshes whose controls are to be measured; see `face_companions`.
     vertex_group: the face within `target`; by default all of it. size: (width, height) px of the picture, None for the
     scene's render size. transparent: whether the world is left out of it; None does as the scene does. rig: whether to
-    measure the rig basis. controls: what to measure, None for what `default_controls` finds. view: a 3D viewport to
+    measure the rig basis. controls: what to measure, None for what `default_controls` finds. view: of a 3D viewport, to
     look from instead of the scene's camera. frame: of the scene, None for the present one. samples: of the render at
     most, None for as many as the scene has. longer_side: of the picture, in px, instead of its size. face_px: instead
     of both, of the face; the picture gets no larger than the scene's, and shows nothing else.
@@ -60,7 +59,7 @@ class CaptureRequest:
     transparent: bool | None = None
     rig: bool = True
     controls: tuple[RigControl, ...] | None = None
-    view: bpy.types.SpaceView3D | None = None
+    view: Viewpoint | None = None
     frame: int | None = None
     samples: int | None = None
     longer_side: int | None = None
@@ -115,6 +114,8 @@ def _capture(
             return face, survey, expected_anchors((yield from find_features(context, survey)))
 
         (face, survey, expected), unsteady = yield from steadily(measure)
+        if problem := capture_problem(context, target, request.vertex_group):  # by now
+            raise InputError(problem)
         style = Style(face.projection.size, request.transparent, request.samples, request.face_px is not None)
         picture = yield from photograph(context, camera, face, style, blocking, unsteady)
     # All of it at the end: a capture that fails or is cancelled leaves the one before it whole.
@@ -237,6 +238,8 @@ class MAGPLUS_OT_capture(ExplainedOperator):
             raise InputError(problem)
         if not self.folder:
             raise InputError("Choose a job folder to keep the capture in.")
+        if self.folder.startswith("//") and not bpy.data.filepath:
+            raise InputError("Save the file first, or choose a job folder: the results are kept there.")
         request = CaptureRequest(
             target,
             further=tuple(face_companions(context, target)),
@@ -244,7 +247,7 @@ class MAGPLUS_OT_capture(ExplainedOperator):
             size=(self.size[0], self.size[1]) if all(self.size) else None,
             transparent=True if self.background == "TRANSPARENT" else None,
             rig=self.rig == "AUTO" and shape_keys_of(target) is not None,
-            view=cast(bpy.types.SpaceView3D, context.space_data) if self.look_through == "VIEW" else None,
+            view=present_view(context) if self.look_through == "VIEW" else None,
         )
         return capture(context, request, JobFolder.create(Path(bpy.path.abspath(self.folder))), blocking=blocking)
 

@@ -11,15 +11,17 @@ from typing import Any
 import bpy
 
 from ..backend_bridge.files.errors import InputError
+from ..backend_bridge.rig.basis import Control
 from ..backend_bridge.rig.part_units import in_words, readings
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene, captured_frame
 from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
 from .broken_drivers import broken_drivers
+from .rig.appraisal import Appraisal
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
 from .rig.basis import Survey, survey_steps
-from .rig.face import face_steps
+from .rig.face import CHANGED, face_steps
 from .rig.face_controls import (
     ControlChoice,
     is_left,
@@ -63,7 +65,14 @@ def measure_controls(
                 return (yield from survey_steps(context, face, controls, excluded, responses=False))
 
             survey, _ = yield from steadily(measure)
-        yield from _fill_list(scene.magplus, survey)
+        yield LOOKING
+        appraisals = appraise(survey)
+        yield LOOKING
+        units = [in_words(reading) for reading in readings(survey.basis)]
+        yield LOOKING
+        if scene.magplus.avatar != target:
+            raise InputError(CHANGED)
+        _fill_list(scene.magplus, survey.basis.controls, appraisals, units)
         chosen = sum(entry.solve for entry in scene.magplus.controls)
         scene.magplus.shape_keys = chosen > 0  # whoever looks for controls wants them, also on a rig without shape keys
         bpy.ops.ed.undo_push(message="Measure Controls")  # a timer is no operator
@@ -72,21 +81,22 @@ def measure_controls(
     return lambda task: in_one_scene(context, steps(task))
 
 
-def _fill_list(settings: Any, survey: Survey) -> Generator[Progress, None, None]:
-    """Write what was found into the scene's list, most visible first; what a person chose before stays chosen."""
-    yield LOOKING
-    appraisals = appraise(survey)
-    yield LOOKING
-    meanings = dict(zip((control.name for control in survey.basis.controls), readings(survey.basis), strict=True))
-    yield LOOKING
+def _fill_list(
+    settings: Any, controls: Sequence[Control], appraisals: dict[str, Appraisal], units: Sequence[str]
+) -> None:
+    """Write what was found into the scene's list, most visible first; what a person chose before stays chosen.
+
+    appraisals: by the controls' names. units: the action units of each control, in words.
+    """
+    meanings = {control.name: words for control, words in zip(controls, units, strict=True)}
     before = {entry.name: (entry.solve, entry.lock, entry.mirror) for entry in settings.controls}
-    listed = [control for control in survey.basis.controls if control.name in appraisals]
+    listed = [control for control in controls if control.name in appraisals]
     default, other_sides = solved_by_default(listed, appraisals), partners(listed)
     settings.controls.clear()
     for control in sorted(listed, key=lambda control: -appraisals[control.name].pixels):
         name, appraisal = control.name, appraisals[control.name]
         entry = settings.controls.add()
-        entry.name, entry.kind, entry.units = name, control.kind, in_words(meanings[name])
+        entry.name, entry.kind, entry.units = name, control.kind, meanings[name]
         entry.left, entry.partner = is_left(control), other_sides.get(name, "")
         entry.pixels, entry.visibility, entry.note = appraisal.pixels, appraisal.visibility, appraisal.note
         entry.usual = name in default

@@ -38,6 +38,7 @@ from .rig.avatar import (
 )
 from .rig.face_controls import ControlChoice, chosen_controls
 from .rig.projection import camera_problem, picture_size
+from .rig.studio import Viewpoint, present_view
 from .rig.surface import rendered_objects
 from .running.task_operator import busy_reason
 
@@ -70,8 +71,8 @@ class Picture:
 class Order:
     """One run as it was asked for.
 
-    The scene and the avatar are named by session uid, as they may be gone when the result is there. `viewport` is the
-    number of the window's area to look from, None for the scene's camera. `spec` still lacks the captured avatar.
+    The scene and the avatar are named by session uid, as they may be gone when the result is there. `view` is of
+    the viewport to look from, None for the scene's camera. `spec` still lacks the captured avatar.
     `python` is the worker's, None where it is somebody else's matter. `replaces` allows that another
     clip's or avatar's finished result in the folder is lost.
     """
@@ -81,7 +82,7 @@ class Order:
     avatar_name: str
     vertex_group: str
     controls: ControlChoice
-    viewport: int | None
+    view: Viewpoint | None
     spec: JobSpec
     destination: Destination
     folder: Path
@@ -240,7 +241,7 @@ def make_order(
         avatar_name=avatar.name,
         vertex_group=settings.vertex_group,
         controls=controls,
-        viewport=_viewport(context) if settings.look_through == "VIEW" else None,
+        view=present_view(context) if settings.look_through == "VIEW" else None,
         spec=spec,
         destination=Destination.from_settings(settings),
         folder=folder or _new_folder(Path(bpy.path.abspath(settings.job_folder)), avatar.name, driving.stem),
@@ -306,12 +307,6 @@ def _keys_problem(context: bpy.types.Context, avatar: bpy.types.Object, choice: 
         return problem
     channels = [channel for each in used for channel in each.channels]
     return animation_problem(channels, context.scene.magplus.animation)
-
-
-def _viewport(context: bpy.types.Context) -> int:
-    if context.area is None or context.area.type != "VIEW_3D":
-        raise InputError("Call it from a 3D viewport, or let the avatar be captured from the scene's camera.")
-    return context.screen.areas[:].index(context.area)
 
 
 def is_image_sequence(path: str) -> bool:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..files.whole import write_whole
 
 MESH_POINTS = 468  # of MediaPipe's face mesh; the ten iris points behind them follow the gaze, not the face's shape
 
+LARGEST = 1 << 20  # bytes of a file of anchors; all points of a face take some 30 thousand
 _BESIDE = 1.0  # of a picture's extent; a face of which a part is seen has anchors beside it, no further away
 
 # Name -> point of the face mesh.
@@ -75,6 +77,10 @@ ANCHORS = Format(AnchorFile, "anchors", "a file of anchors", "correct it, or exp
 def read_anchors(path: Path) -> AnchorFile:
     """Read a file of anchors. Raises `InputError` for one that is missing, or is none."""
     try:
+        if (
+            not path.is_file() or path.stat().st_size > LARGEST
+        ):  # a device has no end, and a video isn't read for nothing
+            raise OSError(errno.EINVAL, "no file of anchors", str(path))
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"The anchors {path} can't be read; give a file that `magplus anchors` wrote.") from error

@@ -154,9 +154,7 @@ def _shows(take: Playing, curve: bpy.types.FCurve, window: Window) -> bool:
 @contextmanager
 def silenced() -> Iterator[None]:
     """Let every bake of the file stay at rest inside, and play again as it did afterwards."""
-    before = {place: (each.default_min, each.default_max, each.mute) for place, each in _places()}
-    for _, modifier in _places():
-        _scale(modifier, 0.0)
+    before = _silence()
     try:
         yield
     finally:
@@ -164,6 +162,15 @@ def silenced() -> Iterator[None]:
         for place, modifier in _places():
             if place in before:
                 modifier.default_min, modifier.default_max, modifier.mute = before[place]
+
+
+def _silence() -> dict[tuple[int, int, str], tuple[float, float, bool]]:
+    """Let every bake stay at rest; return what its modifiers were set to, by their places."""
+    before = {}
+    for place, modifier in _places():
+        before[place] = modifier.default_min, modifier.default_max, modifier.mute
+        _scale(modifier, 0.0)
+    return before
 
 
 def _places() -> Iterator[tuple[tuple[int, int, str], bpy.types.FModifierEnvelope]]:

@@ -28,6 +28,13 @@ def pose_bones_of(obj: bpy.types.Object) -> bpy.types.bpy_prop_collection[bpy.ty
     return cast(bpy.types.Pose, obj.pose).bones
 
 
+def drivers_of(obj: bpy.types.Object) -> list[bpy.types.FCurve]:
+    """Return the drivers of an object, of its data and of its shape keys."""
+    blocks = [block for block in (obj, obj.data, shape_keys_of(obj)) if block is not None]
+    animated = [found for block in blocks if (found := getattr(block, "animation_data", None)) is not None]
+    return [curve for animation in animated for curve in animation.drivers if curve.driver is not None]
+
+
 def wearers(id_block: bpy.types.ID) -> set[bpy.types.Object]:
     """Return the objects of which an ID is a part: the object itself, or those with its data or its shape keys."""
     data = id_block.user if isinstance(id_block, bpy.types.Key) else id_block

@@ -39,13 +39,18 @@ def capture_problem(context: bpy.types.Context, target: bpy.types.Object | None,
         return NO_AVATAR
     if problem := _unseen(context, target):
         return problem
-    if target.mode in {"EDIT", "SCULPT"}:
-        return f"{target.name!r} is being edited; go back to Object Mode."
+    if problem := edited_problem(target):
+        return problem
     if not mesh_of(target).polygons:
         return f"{target.name!r} has no faces; choose the mesh with the face."
     if vertex_group and vertex_group not in target.vertex_groups:
         return f"{target.name!r} has no vertex group {vertex_group!r}; choose another."
     return ""
+
+
+def edited_problem(obj: bpy.types.Object) -> str:
+    """Return that an object is in a mode in which its shape keys move nothing, or an empty string."""
+    return f"{obj.name!r} is being edited; go back to Object Mode." if obj.mode in {"EDIT", "SCULPT"} else ""
 
 
 def _unseen(context: bpy.types.Context, target: bpy.types.Object) -> str:

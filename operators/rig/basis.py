@@ -152,8 +152,14 @@ def _inquire(face: Face, control: RigControl, bends: Callable[[RigControl], bool
     """Find out what one control does."""
     step = control.excursion
     points = yield step
-    travel = ((points - face.points) / step).astype(np.float32)
-    displacement = ((face.projection.project(points)[0] - face.positions) / step).astype(np.float32)
+    with np.errstate(over="ignore"):
+        travel = ((points - face.points) / step).astype(np.float32)
+        displacement = ((face.projection.project(points)[0] - face.positions) / step).astype(np.float32)
+    if not (np.isfinite(travel).all() and np.isfinite(displacement).all()):
+        raise InputError(
+            f"{control.control.name!r} sends vertices of the face to infinity; mend it, or mute it if it is a shape "
+            "key."
+        )
     pulled = False
     if KINDS[control.control.kind].guesses_range:
         control, pulled = within_sockets(control, face.points, travel, face.eyes)

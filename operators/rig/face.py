@@ -17,6 +17,7 @@ from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.face_parts import FacePart, part_of
 from ...backend_bridge.worker_client.messages import Progress
 from ..running.steps import Turn
+from .avatar import edited_problem
 from .controls import RigControl, restored
 from .eyes import Eye, find_eyes
 from .kinds import is_facial
@@ -290,11 +291,10 @@ def _shapes(
     found = _Shapes()
     while waiting:
         with _all_moved(context, controls):
-            depsgraph = context.evaluated_depsgraph_get()
             over = False
             while waiting and not over:
                 obj = waiting.popleft()
-                points, (topology,) = read_points((obj,), depsgraph)
+                points, (topology,) = read_points((obj,), context.evaluated_depsgraph_get())
                 found[obj] = _Shape(points, topology)
                 over = turn.is_over()
         if over:
@@ -368,7 +368,12 @@ def points_of(
     topology: tuple[bytes, ...],
     moving: str,
 ) -> Points:
-    """Evaluate the rig as it stands and return where all vertices are in the world, [*, 3]."""
+    """Evaluate the rig as it stands and return where all vertices are in the world, [*, 3].
+
+    Raises `InputError` where somebody edits one of the objects by now: then it stands still.
+    """
+    if problem := next(filter(None, map(edited_problem, objects)), ""):
+        raise InputError(problem)
     context.view_layer.update()
     points, now = read_points(objects, context.evaluated_depsgraph_get())
     for obj, before, after in zip(objects, topology, now, strict=True):

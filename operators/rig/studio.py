@@ -9,9 +9,11 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from ...backend_bridge.files.errors import CancelledError, InputError, MachineError
 from ...backend_bridge.worker_client.messages import Progress
@@ -42,6 +44,37 @@ class Style:
     transparent: bool | None = None
     samples: int | None = None
     face_alone: bool = False
+
+
+@dataclass(frozen=True)
+class Viewpoint:
+    """Where a 3D viewport looks from, as it was at one moment: nobody in Python hears of one that is closed since.
+
+    camera: the one that it looks through, None where that is the scene's or none. perspective: "PERSP", "ORTHO" or
+    "CAMERA". to_world: from the view's space. lens: mm. distance: of what it turns about, in scene units. clip: nearest
+    and farthest distance that it sees.
+    """
+
+    camera: bpy.types.Object | None
+    perspective: str
+    to_world: Matrix
+    lens: float
+    distance: float
+    clip: tuple[float, float]
+
+    @classmethod
+    def of(cls, view: bpy.types.SpaceView3D) -> Viewpoint:
+        """Read a viewport."""
+        region = view.region_3d
+        assert region is not None, "a 3D viewport has one"
+        return cls(
+            camera=view.camera,
+            perspective=region.view_perspective,
+            to_world=region.view_matrix.inverted(),
+            lens=view.lens,
+            distance=region.view_distance,
+            clip=(view.clip_start, view.clip_end),
+        )
 
 
 def photograph(
@@ -85,25 +118,32 @@ def photograph(
         return without_metadata(picture.read_bytes())
 
 
+def present_view(context: bpy.types.Context) -> Viewpoint:
+    """Return the view of the 3D viewport that an operator was called from. Raises `InputError` for another editor."""
+    if context.area is None or context.area.type != "VIEW_3D":
+        raise InputError("Call it from a 3D viewport, or let the avatar be captured from the scene's camera.")
+    return Viewpoint.of(cast(bpy.types.SpaceView3D, context.area.spaces.active))
+
+
 @contextmanager
-def camera_to_use(scene: bpy.types.Scene, view: bpy.types.SpaceView3D | None) -> Iterator[bpy.types.Object]:
+def camera_to_use(scene: bpy.types.Scene, view: Viewpoint | None) -> Iterator[bpy.types.Object]:
     """Give the camera to capture with; one that stands for a viewport's view is removed afterwards."""
-    region = view.region_3d if view is not None else None
-    if view is None or region is None or region.view_perspective == "CAMERA":
+    if view is None or view.perspective == "CAMERA":
         yield usable_camera(scene.camera if view is None else view.camera or scene.camera)
         return
     data = bpy.data.cameras.new("MagPlus view")
     camera = bpy.data.objects.new("MagPlus view", data)
+    _keep_out_of_files(camera, data)
     try:
         # The viewport looks through a sensor of twice the default width (its zoom factor of 2).
         data.sensor_width, data.lens = 72.0, view.lens
-        data.clip_start, data.clip_end = view.clip_start, view.clip_end
-        camera.matrix_world = region.view_matrix.inverted()
-        if region.view_perspective == "ORTHO":
+        data.clip_start, data.clip_end = view.clip
+        camera.matrix_world = view.to_world
+        if view.perspective == "ORTHO":
             data.type = "ORTHO"
-            data.ortho_scale = region.view_distance * data.sensor_width / view.lens
+            data.ortho_scale = view.distance * data.sensor_width / view.lens
             # An orthographic view also shows what is behind its point of view, a camera does not.
-            camera.matrix_world.translation += camera.matrix_world.col[2].xyz * region.view_distance * 4
+            camera.matrix_world.translation += camera.matrix_world.col[2].xyz * view.distance * 4
         yield camera
     finally:
         bpy.data.objects.remove(camera)
@@ -121,40 +161,50 @@ def _studio(
     Not the scene itself with its settings put back afterwards: a copy needs no list of what to put back, leaves the
     user's last render alone, and nothing is lost if Blender ends meanwhile.
     """
-    depth = context.scene.render.image_settings.color_depth
-    layer_name = context.view_layer.name
     sharp = _sharp(camera)
     studio = context.scene.copy()
     studio.name = "MagPlus capture"
     names = studio.name, sharp.name  # Blender may have had to number them
+    _keep_out_of_files(studio, sharp, camera_of(sharp))
     try:
         studio.timeline_markers.clear()  # a marker can bind another camera
         studio.collection.objects.link(sharp)
         studio.camera = sharp
-        for layer in studio.view_layers:
-            layer.use = layer.name == layer_name
-        render = studio.render
-        if style.size is not None:
-            render.resolution_x, render.resolution_y = style.size
-            render.resolution_percentage = 100
-        if style.transparent is not None:
-            render.film_transparent = style.transparent
-        if style.samples is not None:
-            _limit_samples(studio, style.samples)
-        # The compositor and the sequencer come after the result is in place again; here they would act twice, and could
-        # move the picture against its rig. The others would draw on it, blur it or cut it.
-        render.use_compositing = render.use_sequencer = False
-        render.use_motion_blur = render.use_multiview = render.use_stamp = render.use_border = False
-        output = render.image_settings
-        if hasattr(output, "media_type"):  # from 5.0
-            output.media_type = "IMAGE"
-        output.file_format, output.color_mode = "PNG", "RGBA"
-        output.color_depth = "8" if depth == "8" else "16"
-        output.color_management = "FOLLOW_SCENE"
-        render.use_file_extension = True
+        _set_up(studio, context, style)
         yield studio
     finally:
         _remove_studio(*names)
+
+
+def _keep_out_of_files(*blocks: bpy.types.ID) -> None:
+    """Let what is there for a moment not be written into a file that somebody saves meanwhile."""
+    for block in blocks:
+        block.is_runtime_data = True
+
+
+def _set_up(studio: bpy.types.Scene, context: bpy.types.Context, style: Style) -> None:
+    """Let a copy of the context's scene render a plain picture in a style, of the context's view layer alone."""
+    for layer in studio.view_layers:
+        layer.use = layer.name == context.view_layer.name
+    render = studio.render
+    if style.size is not None:
+        render.resolution_x, render.resolution_y = style.size
+        render.resolution_percentage = 100
+    if style.transparent is not None:
+        render.film_transparent = style.transparent
+    if style.samples is not None:
+        _limit_samples(studio, style.samples)
+    # The compositor and the sequencer come after the result is in place again; here they would act twice, and could
+    # move the picture against its rig. The others would draw on it, blur it or cut it.
+    render.use_compositing = render.use_sequencer = False
+    render.use_motion_blur = render.use_multiview = render.use_stamp = render.use_border = False
+    output = render.image_settings
+    if hasattr(output, "media_type"):  # from 5.0
+        output.media_type = "IMAGE"
+    output.file_format, output.color_mode = "PNG", "RGBA"
+    output.color_depth = "8" if context.scene.render.image_settings.color_depth == "8" else "16"
+    output.color_management = "FOLLOW_SCENE"
+    render.use_file_extension = True
 
 
 def _sharp(camera: bpy.types.Object) -> bpy.types.Object:

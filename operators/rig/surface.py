@@ -31,8 +31,13 @@ _SEE_THROUGH_SHADERS = {"ShaderNodeBsdfTransparent", "ShaderNodeBsdfRefraction",
 
 @contextmanager
 def evaluated_mesh(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Iterator[bpy.types.Mesh]:
-    """Give the mesh of an object as modifiers leave it. It is valid inside the `with` only."""
+    """Give the mesh of an object as modifiers leave it. It is valid inside the `with` only.
+
+    Raises `ReferenceError` where the object is not in the scene that is shown by now.
+    """
     evaluated = obj.evaluated_get(depsgraph)
+    if not evaluated.is_evaluated:  # what Blender gives then is the object itself, which no shape key moves
+        raise ReferenceError(obj.name)
     # Not `evaluated.data`: where the viewport subdivides on the GPU, that is the mesh before subdivision.
     with _gone_as_reference_error():
         mesh = evaluated.to_mesh()
@@ -124,23 +129,32 @@ def in_vertex_group(
     context: bpy.types.Context, obj: bpy.types.Object, group: str
 ) -> Generator[Progress, None, NDArray[np.bool_]]:
     """Return which evaluated vertices belong to a vertex group with at least half the weight, [V]."""
-    index = obj.vertex_groups[group].index
     turn = Turn()
     found: list[NDArray[np.bool_]] = []
-    begin, end = 0, 1
-    while begin < end:
+    whole = False
+    while not whole:
         with evaluated_mesh(obj, context.evaluated_depsgraph_get()) as mesh:
-            end = len(mesh.vertices)
-            while begin < end:
-                some = mesh.vertices[begin : begin + VERTICES]
-                members = (any(e.group == index and e.weight >= 0.5 for e in vertex.groups) for vertex in some)
-                found.append(np.fromiter(members, bool, len(some)))
-                begin += VERTICES
-                if turn.is_over():
-                    break
+            over = False
+            while not (whole or over):
+                found.append(_members(mesh, _index_of(obj, group), len(found) * VERTICES))
+                whole, over = len(found) * VERTICES >= len(mesh.vertices), turn.is_over()
         yield LOOKING
         turn.begin()
-    return np.concatenate([np.zeros(0, bool), *found])
+    return np.concatenate(found)
+
+
+def _index_of(obj: bpy.types.Object, group: str) -> int:
+    """Return the number of a vertex group. Raises `ReferenceError` where it is gone, or has another name by now."""
+    if (there := obj.vertex_groups.get(group)) is None:
+        raise ReferenceError(group)
+    return there.index
+
+
+def _members(mesh: bpy.types.Mesh, index: int, begin: int) -> NDArray[np.bool_]:
+    """Return which of up to `VERTICES` vertices of a mesh, from one on, are in a vertex group by half or more."""
+    some = mesh.vertices[begin : begin + VERTICES]
+    members = (any(each.group == index and each.weight >= 0.5 for each in vertex.groups) for vertex in some)
+    return np.fromiter(members, bool, len(some))
 
 
 def thinned(
@@ -212,8 +226,7 @@ def visible_points(
     starts = points + toward * clearance
     corners = positions[visible]
     rectangle = corners.min(axis=0), corners.max(axis=0)
-    depsgraph = context.evaluated_depsgraph_get()
-    for obj in [obj for obj, evaluated in _rendered(depsgraph) if _may_hide(evaluated, projection, rectangle)]:
+    for obj in _hiding(context.evaluated_depsgraph_get(), projection, rectangle):
         yield from turn.pause(LOOKING)
         barrier = _Barrier.of(obj, context.evaluated_depsgraph_get())
         if barrier is None:
@@ -222,6 +235,13 @@ def visible_points(
             yield from turn.pause(LOOKING)
             visible[rays] = ~barrier.hides(starts[rays], eyes[rays])
     return visible
+
+
+def _hiding(
+    depsgraph: bpy.types.Depsgraph, projection: Projection, rectangle: tuple[Points, Points]
+) -> list[bpy.types.Object]:
+    """Return the objects that may hide something in a rectangle of the picture."""
+    return [obj for obj, evaluated in _rendered(depsgraph) if _may_hide(evaluated, projection, rectangle)]
 
 
 def _may_hide(evaluated: bpy.types.Object, projection: Projection, rectangle: tuple[Points, Points]) -> bool:

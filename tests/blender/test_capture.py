@@ -19,6 +19,7 @@ from bl_ext.user_default.magplus.backend_bridge.worker_client.messages import Pr
 from bl_ext.user_default.magplus.operators.capture import CaptureRequest, capture
 from bl_ext.user_default.magplus.operators.rig.avatar import face_companions
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
+from bl_ext.user_default.magplus.operators.rig.studio import Viewpoint
 from bl_ext.user_default.magplus.operators.running import steps as running
 from bl_ext.user_default.magplus.operators.running.job_manager import Outcome, Steps, TaskContext, manager
 from bl_ext.user_default.magplus.operators.running.steps import run_to_end
@@ -248,14 +249,32 @@ def test_a_viewport_can_be_looked_through(folder: JobFolder) -> None:
     bpy.context.scene.timeline_markers.new("shot", frame=1).camera = bpy.context.object
     view = Namespace(region_3d=region, lens=50.0, clip_start=0.1, clip_end=100.0, camera=None)
     before = dump()
-    avatar = capture_now(head, folder, view=view, transparent=True)
+    avatar = capture_now(head, folder, view=Viewpoint.of(view), transparent=True)
     assert dump() == before
     # Blender's viewport of 50 mm sees 72 mm / 50 mm of the distance.
     expected = 80 / (math.sqrt(6**2 - 1) * 72 / 50 / 2)
     assert avatar.face_box[2] == pytest.approx(expected, rel=0.03)
     region.view_perspective = "ORTHO"
-    avatar = capture_now(head, folder, view=view, transparent=True)
+    avatar = capture_now(head, folder, view=Viewpoint.of(view), transparent=True)
     assert avatar.face_box[2] == pytest.approx(80 * 2 / (6 * 72 / 50), rel=0.02)
+
+
+def test_a_file_that_is_saved_meanwhile_has_nothing_of_a_capture_in_it(folder: JobFolder, tmp_path: Path) -> None:
+    head = shot()
+    region = Namespace(view_perspective="PERSP", view_distance=6.0, view_matrix=_looking_along_y())
+    view = Viewpoint.of(Namespace(region_3d=region, lens=50.0, clip_start=0.1, clip_end=100.0, camera=None))
+    file = tmp_path / "meanwhile.blend"
+
+    def names(kind: str) -> set[str]:
+        with bpy.data.libraries.load(str(file)) as (there, _):
+            return {*getattr(there, kind)}
+
+    saved = 0
+    for _ in capture(bpy.context, CaptureRequest(head, view=view), folder, blocking=True):
+        bpy.ops.wm.save_as_mainfile(filepath=str(file), copy=True)
+        saved += any(scene.name.startswith("MagPlus") for scene in bpy.data.scenes)
+        assert (names("scenes"), names("objects"), names("cameras")) == ({"Scene"}, {"Head", "Camera"}, {"Camera"})
+    assert saved
 
 
 class Namespace:
@@ -374,6 +393,37 @@ def test_another_scene_that_is_chosen_meanwhile_is_not_captured(folder: JobFolde
     assert not any(folder.avatar_dir.iterdir())
 
 
+def edit() -> None:
+    bpy.context.view_layer.objects.active = bpy.data.objects["Head"]
+    bpy.ops.object.mode_set(mode="EDIT")
+
+
+# What would be measured or drawn then is the mesh at rest, or nothing.
+SPOILED: dict[str, tuple[Callable[[], object], str]] = {
+    "edited": (edit, "is being edited"),
+    "hidden": (lambda: setattr(bpy.data.objects["Head"], "hide_render", True), "'Head' is hidden"),
+    "excluded": (lambda: setattr(_alone(bpy.data.objects["Head"]), "exclude", True), "no longer there"),
+    "in another scene": (add_a_scene, "Another scene or view layer was chosen"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), SPOILED.values(), ids=SPOILED.keys())
+@pytest.mark.parametrize("moment", [1, 3, 8])
+def test_an_avatar_that_stands_still_or_is_unseen_by_now_is_no_capture(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[], object], sentence: str, moment: int
+) -> None:
+    monkeypatch.setattr(running.Turn, "length", 0.0)
+    monkeypatch.setattr(running, "LONGEST_TURN", 0.0)
+    head = shot()
+    steps = capture(bpy.context, CaptureRequest(head, frame=5), folder, blocking=True)
+    for _ in range(moment):
+        next(steps)
+    spoil()
+    with pytest.raises(InputError, match=sentence):
+        list(steps)
+    assert not folder.path.joinpath("avatar", "avatar.png").exists()
+
+
 def test_any_control_can_be_measured(folder: JobFolder) -> None:
     head = shot()
     head["turn"] = 0.0
@@ -474,6 +524,8 @@ def test_the_operator_reports_what_is_wrong(tmp_path: Path) -> None:
     head = shot()
     with pytest.raises(RuntimeError, match="Choose a job folder"):
         bpy.ops.magplus.capture()
+    with pytest.raises(RuntimeError, match="Save the file first"):
+        bpy.ops.magplus.capture(folder="//a.magplus")
     head.hide_render = True
     with pytest.raises(RuntimeError, match="is hidden"):
         bpy.ops.magplus.capture(folder=str(tmp_path / "a.magplus"))

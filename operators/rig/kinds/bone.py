@@ -33,11 +33,11 @@ class Bones(ControlKind):
     guesses_range = True
 
     def find(self, rig: FaceRig) -> Found:
-        """Return the bones that an animator sees on the armatures, as far as they lie in the picture."""
+        """Return the bones that an animator sees on the armatures, as far as they lie in the picture or move others."""
         found: list[RigControl] = []
         excluded: dict[str, str] = {}
         for armature in (obj for obj in rig.acting if obj.type == "ARMATURE"):
-            controls, reasons = bone_controls(armature, shown_bones(armature, rig.projection))
+            controls, reasons = bone_controls(armature, shown_bones(armature, rig))
             found += controls
             excluded |= reasons
         return found, excluded
@@ -75,11 +75,12 @@ class Bones(ControlKind):
         return None if (control.motion, control.axis) in _OPPOSED else super().counterpart(control)
 
 
-def shown_bones(armature: bpy.types.Object, projection: Projection | None) -> list[str]:
-    """Return the names of the bones that an animator sees, with a projection those in its picture."""
+def shown_bones(armature: bpy.types.Object, rig: FaceRig) -> list[str]:
+    """Return the names of the bones that an animator sees, with a projection those in its picture, and its handles."""
     bones = [bone for bone in pose_bones_of(armature) if _is_shown(bone)]
-    if projection is not None:
-        bones = [bone for bone in bones if _in_picture(armature, bone, projection)]
+    if (projection := rig.projection) is not None:
+        handles = rig.handles(armature)
+        bones = [bone for bone in bones if bone.name in handles or _in_picture(armature, bone, projection)]
     return [bone.name for bone in bones]
 
 

@@ -33,7 +33,7 @@ class CustomProperties(ControlKind):
         armatures = [obj for obj in rig.acting if obj.type == "ARMATURE"]
         others = [obj for obj in (*rig.meshes, *rig.acting) if obj.type != "ARMATURE"]
         for obj in (*armatures, *others):
-            bones = shown_bones(obj, rig.projection) if obj in armatures else []
+            bones = shown_bones(obj, rig) if obj in armatures else []
             controls, reasons = property_controls(obj, _paths(obj, bones))
             found += controls
             excluded |= reasons

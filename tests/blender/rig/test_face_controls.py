@@ -231,3 +231,45 @@ def test_a_camera_that_sees_nothing_is_one_sentence(rig) -> None:
     bpy.context.view_layer.update()
     with pytest.raises(RuntimeError, match="sees nothing of 'Head'"):
         bpy.ops.magplus.measure_controls()
+
+
+def test_what_a_face_board_beside_the_picture_drives_is_solved(rig) -> None:
+    """Boards lie beside a face, and a shot frames the face."""
+    bones = ("root", "CTRL_L_mouth_cornerPull", "panel", "button", "hand")
+    board = add_armature({name: (5, 0, height) for height, name in enumerate(bones)}, along=(0, 0, 0.3))
+    panel = board.pose.bones["panel"]
+    panel['"pout"'] = 0.0
+    panel.id_properties_ui('"pout"').update(soft_min=0.0, soft_max=1.0)
+    board.update_tag()
+    keys = rig.head.data.shape_keys.key_blocks
+    driver = keys["Smile"].driver_add("value").driver
+    driver.type = "SUM"
+    driver.variables.new().type = "TRANSFORMS"
+    target = driver.variables[0].targets[0]
+    target.id, target.bone_target, target.transform_type = board, "CTRL_L_mouth_cornerPull", "LOC_Y"
+    target.transform_space = "LOCAL_SPACE"
+    driver = keys["mouthSmileLeft"].driver_add("value").driver
+    driver.type = "SUM"
+    target = driver.variables.new().targets[0]
+    target.id, target.data_path = board, panel.path_from_id() + '["\\"pout\\""]'
+    turning = rig.armature.pose.bones["lip.R"].constraints.new("TRANSFORM")
+    turning.target, turning.subtarget = board, "button"
+    turning.target_space = turning.owner_space = "LOCAL"
+    turning.map_to_x_from, turning.from_max_y, turning.to_max_x = "Y", 0.3, 0.2
+    bpy.context.view_layer.update()
+    bpy.ops.magplus.measure_controls()
+    entries = listed(rig.settings)
+    board_controls = {name for name in entries if name.split()[0] in bones or name == '"pout"'}
+    assert board_controls == {"CTRL_L_mouth_cornerPull location Y", '"pout"', "button location Y"}
+    corner = entries["CTRL_L_mouth_cornerPull location Y"]
+    assert corner.pixels > 5 and not corner.note
+    assert entries['"pout"'].solve, "a property is solved, as are shape keys"
+
+
+def test_a_picture_that_an_avatar_hangs_on_has_no_drivers(rig) -> None:
+    picture = bpy.data.objects.new("Reference", None)
+    picture.empty_display_type, picture.data = "IMAGE", bpy.data.images.new("Reference", 8, 8)
+    bpy.context.scene.collection.objects.link(picture)
+    rig.armature.parent = picture
+    assert bpy.ops.magplus.measure_controls() == {"FINISHED"}
+    assert "frown" in listed(rig.settings)

@@ -427,6 +427,19 @@ def test_finding_the_face_can_be_stopped_anywhere(monkeypatch: pytest.MonkeyPatc
             pass
 
 
+@pytest.mark.parametrize("nowhere", [math.nan, math.inf, 3e38])
+def test_a_control_that_sends_vertices_to_infinity_is_named(nowhere: float) -> None:
+    add_camera()
+    head = make_head()
+    smile = head.data.shape_keys.key_blocks["Smile"]
+    for point in smile.points:
+        point.co.x = nowhere
+    with pytest.raises(InputError, match="'Smile' sends vertices of the face to infinity; mend it, or mute it"):
+        measure(head)
+    smile.mute = True
+    measure(head)
+
+
 def test_a_mesh_that_changes_with_the_pose_is_refused() -> None:
     add_camera()
     head = make_head()
