@@ -32,9 +32,29 @@ def turned_by(points: Landmarks, reference: Landmarks) -> float:
     >>> round(turned_by(head @ np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]), head), 3)  # 0.5 rad of yaw
     28.648
     """
+    rotation, *_ = _turned(points, reference)
+    return float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))
+
+
+def shape_change(points: Landmarks, reference: Landmarks) -> float:
+    """Return how far the rigid landmarks of a head [478, 3] are from those of a reference, rms px in the picture.
+
+    The reference is turned, shifted and scaled for it, so that neither an expression nor the head's pose counts.
+
+    >>> head = np.random.default_rng(0).normal(size=(478, 3))
+    >>> round(shape_change(2 * head[:, [1, 0, 2]] * [1, -1, 1] + 3, head), 6)
+    0.0
+    """
+    rotation, here, there = _turned(points, reference)
+    turned = there @ rotation.T
+    left = here - (turned * here).sum() / (turned**2).sum() * turned
+    return float(np.sqrt((left[:, :2] ** 2).sum(1).mean()))
+
+
+def _turned(points: Landmarks, reference: Landmarks) -> tuple[NDArray[np.float64], ...]:
+    """Return the rotation [3, 3] from a reference head to another, and the rigid landmarks of both, centred, [K, 3]."""
     rigid = list(RIGID_LANDMARKS)
     here, there = (each[rigid].astype(np.float64) - each[rigid].mean(0) for each in (points, reference))
     u, _, vt = np.linalg.svd(here.T @ there)
     vt[-1] *= np.sign(np.linalg.det(u @ vt))
-    cosine = (np.trace(u @ vt) - 1) / 2
-    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    return u @ vt, here, there

@@ -30,8 +30,10 @@ from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIG
 from .mouth_cover import mouth_cover
 from .pose import turned_by
 from .regions import face_mask, face_width, regions
+from .skin_shift import Shift, brought_back, skin_shift
 
 Image = NDArray[np.float32]  # [C, H, W]
+Plane = NDArray[np.float32]  # [H, W]
 
 _SIDE = 128  # px of the pictures that are compared
 _REACH = 0.025  # of the face's width: how far the face's own motion may carry a pixel
@@ -110,6 +112,7 @@ class Visibility:
         shape = (_SIDE, _SIDE)
         self._landmarks, self._mesh = small, landmarks
         self._width = face_width(small)
+        self._reach = max(1, round(_REACH * self._width))
         self._eyes = [hull_of(small[list(opening)], shape) for opening in (RIGHT_EYE, LEFT_EYE)]
         self._openings = openings(small)
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
@@ -207,13 +210,15 @@ class Visibility:
         points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
         eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
         own = grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
+        shift = self._shift(landmarks)
         skin, light = seen, self._light.between(small, seen)
         for tolerance in _DIFFERENT:
-            uncovered = seen & ~self._covered(light.on(small), seen, own, eyes, tolerance)
+            lit = light.on(small)
+            uncovered = seen & ~self._covered(lit, self._beyond_reach(lit, shift), seen, own, eyes, tolerance)
             if not np.array_equal(uncovered, skin):
                 skin, light = uncovered, self._light.between(small, uncovered)
         seen = skin.copy()
-        for eye in self._hidden_eyes(light.on(small), seen, eyes, points):
+        for eye in self._hidden_eyes(self._beyond_reach(light.on(small), shift), seen, eyes, points):
             seen &= ~eye
         inside = (self._inside & within).ravel()
         for inner, beside in self._parts:  # what hides most of a region may be missed in the rest of it
@@ -230,10 +235,24 @@ class Visibility:
         """Whether nothing is seen by which a head that turns can be told from a jaw that moves aside."""
         return not any(seen[region].mean() > 1 - _LEAST_SEEN for region in self._steady)
 
-    def _covered(self, lit: Image, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
-        """Return where something is before the face: what can't have come from near by on the reference."""
-        away = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit)))
-        different = (away.max(0) > tolerance) & seen
+    def _shift(self, landmarks: NDArray[np.floating[Any]]) -> Shift | None:
+        """Return how far a frame's skin has moved, where the head turns or pulls a face; None for what is near by."""
+        points, reference = (each * self._scale + 0.5 * self._scale - 0.5 for each in (landmarks, self._mesh))
+        if np.abs(points - reference)[:, :2].max() <= self._reach:
+            return None
+        return skin_shift(points, reference, self._width, (_SIDE, _SIDE))
+
+    def _beyond_reach(self, lit: Image, shift: Shift | None) -> Plane:
+        """Return by how much a frame differs from all that can have come there, [128, 128] of white.
+
+        That is what is near by on the reference, or near where a `shift` has brought it.
+        """
+        here = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit))).max(0)
+        return here if shift is None else np.minimum(here, self._beyond_reach(brought_back(lit, shift), None))
+
+    def _covered(self, lit: Image, away: Plane, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
+        """Return where something is before the face: what differs by more than `tolerance`, see `_beyond_reach`."""
+        different = (away > tolerance) & seen
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
         covered = self._glints(lit, different)
@@ -246,16 +265,17 @@ class Visibility:
                 covered |= part
         return grown(covered, max(1, round(_GROWN * self._width)))
 
-    def _hidden_eyes(self, lit: Image, seen: Mask, eyes: list[Mask], points: NDArray[np.floating[Any]]) -> list[Mask]:
+    def _hidden_eyes(
+        self, changed: Plane, seen: Mask, eyes: list[Mask], points: NDArray[np.floating[Any]]
+    ) -> list[Mask]:
         """Return where the eyes are that the mesh takes for closing ones and that something hides.
 
         What is seen of a hand of the skin's colour between the lids changes it as a lid does that closes. But a lid
-        changes nothing else around the eye.
+        changes nothing else around the eye. changed: see `_beyond_reach`.
         """
         closing = mesh_weight(1 - apertures(points[None])[0] / self._openings) > 0
         if not closing.any():
             return []
-        changed = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit))).max(0)
         rest = self._face & seen & ~grown(eyes[0] | eyes[1], max(1, round(2 * _AROUND_EYE * self._width)))
         usual = float(np.quantile(changed[rest], _NOISE_QUANTILE)) if rest.any() else 0.0
         found = []
@@ -285,8 +305,7 @@ class Visibility:
 
     def _extremes(self, image: Image) -> tuple[Image, Image]:
         """Return the least and the greatest values [C, 128, 128] from as far as the face's own motion carries."""
-        reach = max(1, round(_REACH * self._width))
-        window = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+        window = np.ones((2 * self._reach + 1, 2 * self._reach + 1), np.uint8)
         low, high = (np.stack([find(plane, window) for plane in image]) for find in (cv2.erode, cv2.dilate))
         return low, high
 

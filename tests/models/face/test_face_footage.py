@@ -17,6 +17,7 @@ from magplus.backend_bridge.rig.footage import Fault
 from magplus.models.face import (
     FaceLandmarker,
     FaceTrack,
+    SteadyCrop,
     Visibility,
     choose_reference,
     eyes_part,
@@ -302,6 +303,21 @@ class TestPixels:
         found = light.without_bands(frame)
         monkeypatch.setattr("magplus.models.face.lighting._HOPELESS", 0.0)
         np.testing.assert_array_equal(found, light.without_bands(frame))
+
+    def test_a_head_that_turns_and_pulls_a_face_is_seen_and_a_hand_before_it_is_not(self, real_clip):
+        """A woman cries and turns her head by 8 degrees; then her hand is before her mouth."""
+        with FaceLandmarker() as landmarker:
+            images = [next(iter(VideoReader(real_clip, (at, at + 0.04)))).image for at in (0.5, 2.2, 3.0)]
+            points = np.stack([landmarker.detect(image)[0].points for image in images])
+        crop = SteadyCrop.around(points)
+        pictures = [crop.crop(image, 256, index) for index, image in enumerate(images)]
+        there, inside = crop.landmarks(points, 256), torch.ones(1, 1, 256, 256)
+        visibility = Visibility(pictures[0], there[0], inside)
+        turned, hand = (
+            visibility.unseen_regions(visibility(pictures[index], there[[index]], inside)[1]) for index in (1, 2)
+        )
+        assert max(float(share[0]) for share in turned.values()) < 0.15
+        assert float(hand["mouth"][0]) > 0.8 and float(hand["brows"][0]) < 0.5
 
     def test_a_frame_of_another_shot_is_not_compared_again(self, seen, monkeypatch):
         picture, points, everywhere, visibility = seen
