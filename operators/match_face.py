@@ -18,6 +18,8 @@ from .bare_scene import bare_scene, captured_frame
 from .blender.operator import OperatorResult, refusing
 from .blender.properties import BoolProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
+from .measure_controls import choice_of
+from .reasons import no_controls
 from .rig.anchors import (
     anchors_of,
     first_guess,
@@ -32,7 +34,7 @@ from .rig.anchors import (
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
 from .rig.basis import Survey, survey_steps
 from .rig.face import face_steps
-from .rig.face_controls import default_controls
+from .rig.face_controls import chosen_controls, search_controls
 from .rig.features import expected_anchors, find_features
 from .rig.projection import present_projection
 from .rig.steady import steadily
@@ -59,7 +61,11 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
             known = places is not None
             if places is None:
                 objects = (avatar, *face_companions(context, avatar))
-                controls, excluded = default_controls(objects)
+                controls, excluded = chosen_controls(objects, choice_of(context.scene.magplus))
+                if not (controls or excluded):  # no shape keys: what else its rig has
+                    controls, excluded = search_controls(objects, projection)
+                if not controls:
+                    raise InputError(no_controls(avatar, excluded))
 
                 def measure() -> Generator[Progress, None, tuple[Survey, tuple[Expected, ...]]]:
                     face = yield from face_steps(context, objects, projection, controls)
