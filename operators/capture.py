@@ -93,7 +93,7 @@ def capture(
 def _capture(
     context: bpy.types.Context, request: CaptureRequest, folder: JobFolder, blocking: bool
 ) -> Generator[Progress, None, Avatar]:
-    target = request.target
+    target, scene = request.target, context.scene
     if problem := capture_problem(context, target, request.vertex_group):
         raise InputError(problem)
     if target.name_full not in set(rendered_objects(context.view_layer.layer_collection)):
@@ -114,6 +114,8 @@ def _capture(
             return face, survey, expected_anchors((yield from find_features(context, survey)))
 
         (face, survey, expected), unsteady = yield from steadily(measure)
+        if context.scene != scene:
+            raise InputError("The file was changed before the avatar was captured; start again.")
         if problem := capture_problem(context, target, request.vertex_group):  # by now
             raise InputError(problem)
         style = Style(face.projection.size, request.transparent, request.samples, request.face_px is not None)

@@ -383,11 +383,19 @@ def edit() -> None:
     bpy.ops.object.mode_set(mode="EDIT")
 
 
+def go_to_its_other_scene() -> None:
+    other = bpy.data.scenes.new("Another")
+    other.collection.objects.link(bpy.data.objects["Head"])
+    other.camera = bpy.context.scene.camera
+    bpy.context.window.scene = other
+
+
 # What would be measured or drawn then is the mesh at rest, or nothing.
 SPOILED: dict[str, tuple[Callable[[], object], str]] = {
     "edited": (edit, "is being edited"),
     "hidden": (lambda: setattr(bpy.data.objects["Head"], "hide_render", True), "'Head' is hidden"),
     "excluded": (lambda: setattr(_alone(bpy.data.objects["Head"]), "exclude", True), "no longer there"),
+    "seen in its other scene": (go_to_its_other_scene, "changed before the avatar was captured"),
     "in another scene": (add_a_scene, "no longer there|has no camera"),
 }
 
