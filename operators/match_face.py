@@ -16,7 +16,7 @@ from ..backend_bridge.rig.anchors import AnchorFile, read_anchors, write_anchors
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene, captured_frame
 from .blender.operator import OperatorResult, refusing
-from .blender.properties import BoolProperty, IntProperty, StringProperty, with_properties
+from .blender.properties import RELATIVE_PATH, BoolProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .measure_controls import choice_of
 from .reasons import no_controls
@@ -220,7 +220,7 @@ class MAGPLUS_OT_export_anchors(_OnAnchors):
     bl_label = "Export Anchors"
     bl_options = {"REGISTER"}
 
-    filepath: str = StringProperty(name="File", subtype="FILE_PATH", default="anchors.json")
+    filepath: str = StringProperty(name="File", subtype="FILE_PATH", default="anchors.json", options=RELATIVE_PATH)
     filter_glob: str = StringProperty(default="*.json", options={"HIDDEN"})
     # By this name Blender's file browser looks whether it has to ask before a file is written over.
     check_existing: bool = BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
@@ -246,7 +246,7 @@ class MAGPLUS_OT_import_anchors(bpy.types.Operator):
     bl_label = "Import Anchors"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: str = StringProperty(name="File", subtype="FILE_PATH")
+    filepath: str = StringProperty(name="File", subtype="FILE_PATH", options=RELATIVE_PATH)
     filter_glob: str = StringProperty(default="*.json", options={"HIDDEN"})
 
     @classmethod
