@@ -17,6 +17,7 @@ from ..operators.animation.scene_time import LAST_FRAME
 from ..operators.animation.strength import set_strength
 from ..operators.backends import option_property
 from ..operators.blender.properties import (
+    RELATIVE_PATH,
     BoolProperty,
     CollectionProperty,
     EnumProperty,
@@ -29,9 +30,6 @@ from ..operators.blender.properties import (
 )
 from ..operators.frames.shown import frames_shown, show_frames
 from ..operators.rig.avatar import face_has_shape_keys
-
-# '//' in a path property: 4.5 and later need to have it declared, 4.2 refuses the declaration.
-RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 
 def _is_mesh(_settings: MagPlusSettings, candidate: bpy.types.Object) -> bool:

@@ -33,7 +33,15 @@ from .animation.scene_start import given_or_first
 from .animation.scene_time import LAST_FRAME, apex_kept, exact
 from .blender.data import shape_keys_of, wearers
 from .blender.operator import OperatorResult, refusing
-from .blender.properties import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty, with_properties
+from .blender.properties import (
+    RELATIVE_PATH,
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    StringProperty,
+    with_properties,
+)
 from .blender.wording import translated
 from .reasons import override_apart
 from .rig.avatar import on_one_armature
@@ -274,7 +282,9 @@ class MAGPLUS_OT_bake_shape_keys(bpy.types.Operator):
     bl_label = "Bake to the Rig"
     bl_options = {"REGISTER", "UNDO"}
 
-    folder: str = StringProperty(name="Job Folder", description="A finished job", subtype="DIR_PATH")
+    folder: str = StringProperty(
+        name="Job Folder", description="A finished job", subtype="DIR_PATH", options=RELATIVE_PATH
+    )
     start_frame: int = IntProperty(
         name="Start Frame",
         description="Frame of the scene where the clip starts",

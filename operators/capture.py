@@ -17,7 +17,7 @@ from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene
 from .blender.data import shape_keys_of
 from .blender.operator import ExplainedOperator, OperatorResult
-from .blender.properties import EnumProperty, IntVectorProperty, StringProperty, with_properties
+from .blender.properties import RELATIVE_PATH, EnumProperty, IntVectorProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .reasons import no_controls
 from .rig.avatar import capture_problem, face_companions
@@ -171,7 +171,9 @@ class MAGPLUS_OT_capture(ExplainedOperator):
     bl_idname = "magplus.capture"
     bl_label = "Capture Avatar"
 
-    folder: str = StringProperty(name="Job Folder", description="Where the capture is kept", subtype="DIR_PATH")
+    folder: str = StringProperty(
+        name="Job Folder", description="Where the capture is kept", subtype="DIR_PATH", options=RELATIVE_PATH
+    )
     target: str = StringProperty(name="Avatar", description="The mesh with the face; by default the active object")
     vertex_group: str = StringProperty(name="Face", description="Vertex group that marks the face")
     size: tuple[int, int] = IntVectorProperty(

@@ -16,7 +16,7 @@ from .animation.destination import BACKGROUND, FRONT, PLANE, SHOW_AS, STRIP, Des
 from .animation.scene_start import given_or_first
 from .animation.scene_time import LAST_FRAME, Placement, SourceTime
 from .blender.operator import OperatorResult, refusing
-from .blender.properties import BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
+from .blender.properties import RELATIVE_PATH, BoolProperty, EnumProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .frames.camera_picture import add_camera_picture
 from .frames.clip import Clip, at_scene_rate, job_frames, shot_clip
@@ -206,7 +206,9 @@ class MAGPLUS_OT_import_frames(bpy.types.Operator):
     bl_label = "Import Frames"
     bl_options = {"REGISTER", "UNDO"}
 
-    folder: str = StringProperty(name="Job Folder", description="A finished job", subtype="DIR_PATH")
+    folder: str = StringProperty(
+        name="Job Folder", description="A finished job", subtype="DIR_PATH", options=RELATIVE_PATH
+    )
     where: str = EnumProperty(
         name="Show As",
         description="Where the image sequence goes",

@@ -22,7 +22,7 @@ from .animation.performance import Performance
 from .animation.scene_time import SourceTime
 from .bake import bake_performance, plan_bake, recorded
 from .blender.operator import OperatorResult, refusing
-from .blender.properties import BoolProperty, StringProperty, with_properties
+from .blender.properties import RELATIVE_PATH, BoolProperty, StringProperty, with_properties
 from .frames.clip import check_in_steps
 from .frames.shown import uncover_avatar
 from .frames.windows import frame_timelines, look_through_camera, select_alone
@@ -181,7 +181,7 @@ class MAGPLUS_OT_import_result(bpy.types.Operator):
     bl_idname = "magplus.import_result"
     bl_label = "Import Finished Job"
 
-    directory: str = StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
+    directory: str = StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"} | RELATIVE_PATH)
     filter_folder: bool = BoolProperty(default=True, options={"HIDDEN"})
     in_steps: bool = BoolProperty(options={"HIDDEN", "SKIP_SAVE"}, description="Give Blender back while files are read")
 

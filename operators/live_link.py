@@ -21,7 +21,7 @@ from .animation.scene_time import SourceTime, exact
 from .bake import bake_performance
 from .bare_scene import bare_scene
 from .blender.operator import ExplainedOperator, OperatorResult, refusing
-from .blender.properties import FloatProperty, StringProperty, with_properties
+from .blender.properties import RELATIVE_PATH, FloatProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .measure_controls import choice_of
 from .reasons import no_controls
@@ -128,7 +128,7 @@ class MAGPLUS_OT_import_live_link(ExplainedOperator):
     bl_label = "Import Live Link Face"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: str = StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filepath: str = StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"} | RELATIVE_PATH)
     filter_glob: str = StringProperty(default=RECORDINGS, maxlen=255, options={"HIDDEN", "SKIP_SAVE"})
     timecode_rate: float = FloatProperty(
         name="Timecode Rate",

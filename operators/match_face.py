@@ -16,8 +16,10 @@ from ..backend_bridge.rig.anchors import AnchorFile, read_anchors, write_anchors
 from ..backend_bridge.worker_client.messages import Progress
 from .bare_scene import bare_scene, captured_frame
 from .blender.operator import OperatorResult, refusing
-from .blender.properties import BoolProperty, IntProperty, StringProperty, with_properties
+from .blender.properties import RELATIVE_PATH, BoolProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
+from .measure_controls import choice_of
+from .reasons import no_controls
 from .rig.anchors import (
     anchors_of,
     first_guess,
@@ -32,7 +34,7 @@ from .rig.anchors import (
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
 from .rig.basis import Survey, survey_steps
 from .rig.face import face_steps
-from .rig.face_controls import default_controls
+from .rig.face_controls import chosen_controls, search_controls
 from .rig.features import expected_anchors, find_features
 from .rig.projection import present_projection
 from .rig.steady import steadily
@@ -59,7 +61,11 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
             known = places is not None
             if places is None:
                 objects = (avatar, *face_companions(context, avatar))
-                controls, excluded = default_controls(objects)
+                controls, excluded = chosen_controls(objects, choice_of(context.scene.magplus))
+                if not (controls or excluded):  # no shape keys: what else its rig has
+                    controls, excluded = search_controls(objects, projection)
+                if not controls:
+                    raise InputError(no_controls(avatar, excluded))
 
                 def measure() -> Generator[Progress, None, tuple[Survey, tuple[Expected, ...]]]:
                     face = yield from face_steps(context, objects, projection, controls)
@@ -214,7 +220,7 @@ class MAGPLUS_OT_export_anchors(_OnAnchors):
     bl_label = "Export Anchors"
     bl_options = {"REGISTER"}
 
-    filepath: str = StringProperty(name="File", subtype="FILE_PATH", default="anchors.json")
+    filepath: str = StringProperty(name="File", subtype="FILE_PATH", default="anchors.json", options=RELATIVE_PATH)
     filter_glob: str = StringProperty(default="*.json", options={"HIDDEN"})
     # By this name Blender's file browser looks whether it has to ask before a file is written over.
     check_existing: bool = BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
@@ -240,7 +246,7 @@ class MAGPLUS_OT_import_anchors(bpy.types.Operator):
     bl_label = "Import Anchors"
     bl_options = {"REGISTER", "UNDO"}
 
-    filepath: str = StringProperty(name="File", subtype="FILE_PATH")
+    filepath: str = StringProperty(name="File", subtype="FILE_PATH", options=RELATIVE_PATH)
     filter_glob: str = StringProperty(default="*.json", options={"HIDDEN"})
 
     @classmethod

@@ -14,7 +14,7 @@ from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.job.artefacts import ST_MAPS
 from ..backend_bridge.job.folder import JobFolder
 from .blender.operator import ExplainedOperator, OperatorResult, refusing
-from .blender.properties import EnumProperty, StringProperty, with_properties
+from .blender.properties import RELATIVE_PATH, EnumProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .frames.clip import Clip
 from .frames.image import hold
@@ -298,7 +298,10 @@ class MAGPLUS_OT_st_map_nodes(ExplainedOperator):
     bl_options = {"REGISTER", "UNDO"}
 
     folder: str = StringProperty(
-        name="Job Folder", description="A finished moving shot; by default the last one", subtype="DIR_PATH"
+        name="Job Folder",
+        description="A finished moving shot; by default the last one",
+        subtype="DIR_PATH",
+        options=RELATIVE_PATH,
     )
     where: str = EnumProperty(
         name="Where",

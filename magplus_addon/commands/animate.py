@@ -39,6 +39,7 @@ from .parser import (
     device,
     name_and_value,
     number_or_auto,
+    place,
     use_checkpoints,
 )
 from .saving import SavedFile
@@ -78,7 +79,9 @@ def add_options(verb: argparse.ArgumentParser) -> None:
 
 def _add_source(verb: argparse.ArgumentParser) -> None:
     source = verb.add_argument_group("what moves what")
-    source.add_argument("--driving", metavar="VIDEO", help="video, or the folder or first picture of an image sequence")
+    source.add_argument(
+        "--driving", type=place, metavar="VIDEO", help="video, or the folder or first picture of an image sequence"
+    )
     add_avatar(source)
     source.add_argument("--vertex-group", metavar="NAME", help="vertex group that marks the face")
     source.add_argument("--trim", nargs=2, type=float, metavar=("START", "END"), help="part of the video, in seconds")
@@ -149,6 +152,7 @@ def _add_results(verb: argparse.ArgumentParser) -> None:
     )
     results.add_argument(
         "--plates",
+        type=place,
         metavar="FILE",
         help="the moving shot as you have rendered it, as in 'shot.####.exr' (PNG or EXR); by default it is rendered",
     )

@@ -35,6 +35,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
         self.register("type", int, _whole_number)
         self.register("type", float, _number)
+        self.register("type", Path, lambda text: Path(place(text)))
 
     def parse_known_args(self, *given: Any, **named: Any) -> Any:
         """Raise `InputError` for what the command does not know, where argparse lets the outermost parser complain."""
@@ -61,6 +62,13 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def place(text: str) -> str:
+    """Take a path, which must not be empty, as an unset variable of a script is: that would be the present folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a path is missing")
+    return text
 
 
 def add_avatar(group: argparse._ActionsContainer) -> None:

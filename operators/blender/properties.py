@@ -12,6 +12,8 @@ import bpy
 from .wording import CONTEXT
 
 Declaring = TypeVar("Declaring", bound=type)
+# '//' in a path property: 4.5 and later need to have it declared, 4.2 refuses the declaration.
+RELATIVE_PATH = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set[str]()
 
 # What a declaration stands for is what reading the property gives, not the definition that these return.
 BoolProperty = cast(Callable[..., bool], partial(bpy.props.BoolProperty, translation_context=CONTEXT))

@@ -240,6 +240,8 @@ class _Skin:
         # Blender parents to vertices of the mesh before its modifiers, which leave them in front of those they add.
         cage = triangles_of(mesh_of(avatar))
         cage = cage[(cage < len(points)).all(axis=1)]
+        if not len(cage) or surface.find_nearest((0.0, 0.0, 0.0))[0] is None:  # modifiers leave none
+            raise InputError(f"{avatar.name!r} has no faces; choose the mesh with the face.")
         return cls(context, avatar, surface, points[: int(cage.max(initial=-1)) + 1], cage)
 
     def under(self, origin: Points, direction: Points) -> Vector:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import stat
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -398,11 +399,19 @@ def edit() -> None:
     bpy.ops.object.mode_set(mode="EDIT")
 
 
+def go_to_its_other_scene() -> None:
+    other = bpy.data.scenes.new("Another")
+    other.collection.objects.link(bpy.data.objects["Head"])
+    other.camera = bpy.context.scene.camera
+    bpy.context.window.scene = other
+
+
 # What would be measured or drawn then is the mesh at rest, or nothing.
 SPOILED: dict[str, tuple[Callable[[], object], str]] = {
     "edited": (edit, "is being edited"),
     "hidden": (lambda: setattr(bpy.data.objects["Head"], "hide_render", True), "'Head' is hidden"),
     "excluded": (lambda: setattr(_alone(bpy.data.objects["Head"]), "exclude", True), "no longer there"),
+    "seen in its other scene": (go_to_its_other_scene, "Another scene or view layer was chosen"),
     "in another scene": (add_a_scene, "Another scene or view layer was chosen"),
 }
 
@@ -518,6 +527,14 @@ def test_the_operator_captures_what_is_active(tmp_path: Path) -> None:
     assert (path / "avatar/avatar.png").is_file()
     assert (path / "avatar/rig_basis.npz").is_file()
     assert '"face_box"' in (path / "avatar/avatar.json").read_text()
+
+
+def test_a_job_folder_may_be_beside_the_saved_file(tmp_path: Path) -> None:
+    shot()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    with warnings.catch_warnings(action="error"):  # from 4.5 on such paths have to be declared
+        assert bpy.ops.magplus.capture(folder="//job.magplus") == {"FINISHED"}
+    assert (tmp_path / "job.magplus" / "avatar" / "avatar.png").is_file()
 
 
 def test_the_operator_reports_what_is_wrong(tmp_path: Path) -> None:

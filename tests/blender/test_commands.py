@@ -82,6 +82,8 @@ def complaint(message: str) -> str:
             ["animate", "--device", "cudda"],
             "There is no device 'cudda'; choose auto, cpu, mps, cuda, or one of several",
         ),
+        (["animate", "--driving", ""], "Argument --driving: a path is missing; `magplus animate --help`"),
+        (["animate", "--driving", "CLIP", "--output", " "], "Argument --output: a path is missing; `magplus"),
         (["animate", "--start-frame", "1.5"], "'1.5' is no whole number"),
         (["animate", "--backend", "magic"], "invalid choice: 'magic'"),
         (

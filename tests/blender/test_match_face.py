@@ -236,3 +236,31 @@ def test_a_view_ray_goes_through_what_is_drawn_there(head, kind: str) -> None:
     for distance in (1.0, 5.0):
         position, _ = projection.project(np.array([origin + direction * distance], np.float64))
         assert tuple(position[0]) == pytest.approx((200.0, 90.0), abs=0.01)
+
+
+def test_anchors_of_an_avatar_whose_modifiers_leave_no_faces_are_refused(head, tmp_path: Path) -> None:
+    place = {"schema": 1, "size": [320, 240], "anchors": {"nose, tip": [160, 120]}}
+    (tmp_path / "face.json").write_text(json.dumps(place))
+    head.modifiers.new("Mask", "MASK").vertex_group = "nobody"
+    with pytest.raises(RuntimeError, match="'Head' has no faces"):
+        bpy.ops.magplus.import_anchors(filepath=str(tmp_path / "face.json"))
+    assert not anchors_of(head)
+
+
+def test_a_face_that_bones_move_is_matched_by_them(head) -> None:
+    head.shape_key_clear()
+    armature = add_armature({"brow.L": (0.3, -1, 0.6), "jaw": (0, -1, -0.6)}, along=(0, 0, 0.3))
+    for bone, side in (("brow.L", 1), ("jaw", -1)):
+        chosen = [each.index for each in head.data.vertices if each.co.y < 0 and each.co.z * side > 0.4]
+        head.vertex_groups.new(name=bone).add(chosen, 1.0, "REPLACE")
+    head.modifiers.new("Armature", "ARMATURE").object = armature
+    assert bpy.ops.magplus.show_anchors() == {"FINISHED"}
+    places = {name_of(each): each.matrix_world.translation.z for each in anchors_of(head)}
+    assert places["left brow, inner end"] > 0.3 > -0.3 > places["chin, lowest point"]
+
+
+def test_why_nothing_of_a_face_could_be_matched_is_said(head) -> None:
+    for key in head.data.shape_keys.key_blocks:
+        key.mute = True
+    with pytest.raises(RuntimeError, match="None of the shape keys of 'Head' can be keyed: 'browDown' is muted"):
+        bpy.ops.magplus.show_anchors()
