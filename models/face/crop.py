@@ -24,7 +24,9 @@ from .alignment import AlignmentTemplate, levels_of
 from .colour import LUMA, is_grey
 from .depth import face_depth
 from .lighting import ReferenceLight
+from .masks import Mask, grown
 from .mesh import FACE_OVAL, RIGID_LANDMARKS
+from .moire import without_moire
 from .regions import face_mask, face_width, rigid_mask
 from .similarity import Similarity
 from .square import Beyond, Square, roll
@@ -36,8 +38,11 @@ _MARGIN = 0.35  # of what the landmarks cover over all stabilised frames, on eve
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
 _ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
-_BANDED_ROUNDS = 2  # of taking a lamp's bands out and aligning what they leave
+_UNEVEN_ROUNDS = 2  # of taking a lamp's bands or moiré out and aligning what they leave
 _WOBBLE_ROUNDS = 2  # of fitting a wobble and aligning what it leaves
+# Of white: surroundings that differ by more, beyond the reach of alignment, are others; and of the crop, in so much of
+# it at least, as hair that moves has up to 0.008.
+_OTHER, _OTHER_AREA = 0.14, 0.02
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
 _SMOOTHING = 0.1  # s, standard deviation in time
@@ -85,17 +90,17 @@ class SteadyCrop:
 
         The better the head stands still, the less of its motion can be mistaken for the face's own: on real clips what
         remains of it falls to between a half and a sixth. `frames` are the clip's and are gone through twice, a few in
-        memory at a time, once more where a lamp's bands lie over them, as these are told the better the nearer a frame
-        is to the reference, and five times more where a rolling shutter wobbles. Frames without the face stay where
-        they are, and so do frames that would have to move farther than landmarks are ever wrong.
+        memory at a time, once more where a lamp's bands or moiré lie over them, as these are told the better the nearer
+        a frame is to the reference, and five times more where a rolling shutter wobbles. Frames without the face stay
+        where they are, and so do frames that would have to move farther than landmarks are ever wrong.
         """
         scene = _Scene.of(self, frames, track, reference)
         fits = scene.wobble_fits()
         crop = self
-        for _ in range(_BANDED_ROUNDS):
+        for _ in range(_UNEVEN_ROUNDS):
             signs: dict[Lines, list[Tensor]] = {lines: [] for lines in LINES}
             crop = crop._aligned(frames, scene, signs=[(fits[lines], signs[lines]) for lines in LINES])
-            if not scene.banded:
+            if not scene.uneven:
                 break
         lines = wobbling({lines: torch.cat(seen) for lines, seen in signs.items() if seen})
         return crop._unwobbled(frames, scene, fits[lines]) if lines else crop
@@ -132,7 +137,7 @@ class SteadyCrop:
         """
         wanted = (frame for frame in frames if scene.present[frame.index] and frame.index != scene.reference)
         small = (
-            (frame.index, scene.evenly_lit(self._small(frame, other), frame.index), other)
+            (frame.index, scene.comparable(self._small(frame, other), frame.index), other)
             for frame in wanted
             for other in [_is_grey(frame) != scene.is_grey]
         )
@@ -242,9 +247,9 @@ class _Scene:
     """What frames are aligned by, in crops of `_ALIGNMENT_SIZE` px.
 
     template: the reference's, [1, 1, s, s]; in_grey, in_luma: what frames are aligned to, that and the same in luma;
-    is_grey: whether it has no colours. rigidity: of the face, [1, 1, s, s]. corners: [K, 2] px, of the face's edge.
-    present: which frames show the face. to_crop: from px of the reference frame. banded: in which frames bands of a
-    lamp's light were found.
+    is_grey: whether it has no colours. rigidity: of the face, [1, 1, s, s]. face: its places, [s, s]. corners: [K, 2]
+    px, of the face's edge. present: which frames show the face. to_crop: from px of the reference frame. uneven: in
+    which frames bands of a lamp's light, or moiré, were found.
     """
 
     reference: int
@@ -253,12 +258,13 @@ class _Scene:
     in_luma: AlignmentTemplate
     is_grey: bool
     rigidity: Tensor
+    face: Mask
     landmarks: NDArray[np.float32]
     light: ReferenceLight
     corners: NDArray[np.floating[Any]]
     present: NDArray[np.bool_]
     to_crop: Similarity
-    banded: set[int] = field(default_factory=set)
+    uneven: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, crop: SteadyCrop, frames: Iterable[VideoFrame], track: FaceTrack, reference: int) -> _Scene:
@@ -274,6 +280,7 @@ class _Scene:
             AlignmentTemplate(crop._small(still, luma=True), rigidity),
             _is_grey(still),
             rigidity,
+            face,
             landmarks,
             ReferenceLight(template[0].numpy(), face, face_width(landmarks), crop.tilt),
             to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64)),
@@ -281,13 +288,34 @@ class _Scene:
             to_crop,
         )
 
-    def evenly_lit(self, crop: Tensor, index: int) -> Tensor:
-        """Return a frame's crop [1, 1, s, s] without bands of light, which would be aligned as features are."""
-        given = crop[0].numpy()
+    def comparable(self, crop: Tensor, index: int) -> Tensor:
+        """Return a frame's crop [1, 1, s, s] without what would be aligned as features are.
+
+        These are bands of light and waves of moiré; and around the face what isn't the reference's there, as bars, a
+        caption or somebody behind: the local means and contrasts that frames are aligned by reach from there into it.
+        """
+        given, template, face = crop[0].numpy(), self.template[0].numpy(), self.face
+        gain = np.float32(np.median(template[:, face]) / max(float(np.median(given[:, face])), 1e-3))
         lit = self.light.without_bands(given)
+        if lit is given:
+            width = face_width(self.landmarks)
+            waves = without_moire(given, gain * given, self._in_light, template, face, width)
+            lit = given if waves is None else given * waves
         if lit is not given:
-            self.banded.add(index)
-        return torch.from_numpy(lit)[None]
+            self.uneven.add(index)
+        return torch.from_numpy(self._among_same(lit, template[0] / np.maximum(gain, np.float32(1e-3))))[None]
+
+    def _in_light(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.light.between(crop, self.face).on(crop)
+
+    def _among_same(self, crop: NDArray[np.float32], there: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a crop [1, s, s] with the surroundings that the reference [s, s] has where its own are others."""
+        reach = np.ones((2 * round(_ALIGNMENT_REACH * _ALIGNMENT_SIZE) + 1,) * 2, np.uint8)
+        least, most = cv2.erode(there, reach) - _OTHER, cv2.dilate(there, reach) + _OTHER
+        other = ((crop[0] < least) | (crop[0] > most)) & ~self.face
+        if other.mean() < _OTHER_AREA:
+            return crop
+        return np.where(grown(other, 1) & ~self.face, there, crop).astype(np.float32)
 
     def wobble_fits(self) -> dict[Lines, WobbleFit]:
         """Return what finds a rolling shutter's wobble, of either kind of lines."""
