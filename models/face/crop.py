@@ -26,8 +26,9 @@ from .colour import LUMA, is_grey
 from .depth import face_depth
 from .footage import CLIPPED
 from .lighting import ReferenceLight
-from .masks import Mask
+from .masks import Mask, grown
 from .mesh import FACE_OVAL, RIGID_LANDMARKS
+from .moire import without_moire
 from .regions import face_mask, face_width, rigid_mask
 from .similarity import Similarity
 from .square import Beyond, Square, roll
@@ -39,8 +40,11 @@ _MARGIN = 0.35  # of what the landmarks cover over all stabilised frames, on eve
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
 _ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
-_BANDED_ROUNDS = 2  # of taking a lamp's bands out and aligning what they leave
+_UNEVEN_ROUNDS = 2  # of taking a lamp's bands or moiré out and aligning what they leave
 _WOBBLE_ROUNDS = 2  # of fitting a wobble and aligning what it leaves
+# Of white: surroundings that differ by more, beyond the reach of alignment, are others; and of the crop, in so much of
+# it at least, as hair that moves has up to 0.008.
+_OTHER, _OTHER_AREA = 0.14, 0.02
 _ALIASING_FREE = 0.25  # how far above 1 the reduction may be without averaging; a camera's finest detail is faint
 _BORDER = 16  # px; farther away a pixel's weight in an interpolated value is negligible
 _SMOOTHING = 0.1  # s, standard deviation in time
@@ -88,17 +92,17 @@ class SteadyCrop:
 
         The better the head stands still, the less of its motion can be mistaken for the face's own: on real clips what
         remains of it falls to between a half and a sixth. `frames` are the clip's and are gone through twice, a few in
-        memory at a time, once more where a lamp's bands lie over them, as these are told the better the nearer a frame
-        is to the reference, and five times more where a rolling shutter wobbles. Frames without the face stay where
-        they are, and so do frames that would have to move farther than landmarks are ever wrong.
+        memory at a time, once more where a lamp's bands or moiré lie over them, as these are told the better the nearer
+        a frame is to the reference, and five times more where a rolling shutter wobbles. Frames without the face stay
+        where they are, and so do frames that would have to move farther than landmarks are ever wrong.
         """
         scene = _Scene.of(self, frames, track, reference)
         fits = scene.wobble_fits()
         crop = self
-        for _ in range(_BANDED_ROUNDS):
+        for _ in range(_UNEVEN_ROUNDS):
             signs: dict[Lines, list[Tensor]] = {lines: [] for lines in LINES}
             crop = crop._aligned(frames, scene, signs=[(fits[lines], signs[lines]) for lines in LINES])
-            if not scene.banded:
+            if not scene.uneven:
                 break
         lines = wobbling({lines: torch.cat(seen) for lines, seen in signs.items() if seen})
         return crop._unwobbled(frames, scene, fits[lines]) if lines else crop
@@ -135,7 +139,7 @@ class SteadyCrop:
         """
         wanted = (frame for frame in frames if scene.track.present[frame.index] and frame.index != scene.reference)
         small = (
-            (frame.index, scene.evenly_lit(self._compared(frame, other, scene), frame.index), other)
+            (frame.index, scene.comparable(self._compared(frame, other, scene), frame.index), other)
             for frame in wanted
             for other in [_is_grey(frame) != scene.is_grey]
         )
@@ -253,7 +257,7 @@ class _Scene:
     template: the reference's, [1, 1, s, s]; in_grey, in_luma: what frames are aligned to, that and the same in luma;
     is_grey: whether it has no colours; colours: with them, [3, s, s]. rigidity: of the face, [1, 1, s, s]. face: where
     it is, [s, s]. corners: [K, 2] px, of the face's edge. track: the face in all frames. to_crop: from px of the
-    reference frame. banded: in which frames bands of a lamp's light were found.
+    reference frame. uneven: in which frames bands of a lamp's light, or moiré, were found.
     """
 
     reference: int
@@ -269,7 +273,7 @@ class _Scene:
     corners: NDArray[np.floating[Any]]
     track: FaceTrack
     to_crop: Similarity
-    banded: set[int] = field(default_factory=set)
+    uneven: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, crop: SteadyCrop, frames: Iterable[VideoFrame], track: FaceTrack, reference: int) -> _Scene:
@@ -305,13 +309,34 @@ class _Scene:
         restored, _ = unclipped(crop[0].numpy(), self.colours, self.face, face_width(self.landmarks))
         return torch.from_numpy(restored).mean(0)[None, None]
 
-    def evenly_lit(self, crop: Tensor, index: int) -> Tensor:
-        """Return a frame's crop [1, 1, s, s] without bands of light, which would be aligned as features are."""
-        given = crop[0].numpy()
+    def comparable(self, crop: Tensor, index: int) -> Tensor:
+        """Return a frame's crop [1, 1, s, s] without what would be aligned as features are.
+
+        These are bands of light and waves of moiré; and around the face what isn't the reference's there, as bars, a
+        caption or somebody behind: the local means and contrasts that frames are aligned by reach from there into it.
+        """
+        given, template, face = crop[0].numpy(), self.template[0].numpy(), self.face
+        gain = np.float32(np.median(template[:, face]) / max(float(np.median(given[:, face])), 1e-3))
         lit = self.light.without_bands(given)
+        if lit is given:
+            width = face_width(self.landmarks)
+            waves = without_moire(given, gain * given, self._in_light, template, face, width)
+            lit = given if waves is None else given * waves
         if lit is not given:
-            self.banded.add(index)
-        return torch.from_numpy(lit)[None]
+            self.uneven.add(index)
+        return torch.from_numpy(self._among_same(lit, template[0] / np.maximum(gain, np.float32(1e-3))))[None]
+
+    def _in_light(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.light.between(crop, self.face).on(crop)
+
+    def _among_same(self, crop: NDArray[np.float32], there: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return a crop [1, s, s] with the surroundings that the reference [s, s] has where its own are others."""
+        reach = np.ones((2 * round(_ALIGNMENT_REACH * _ALIGNMENT_SIZE) + 1,) * 2, np.uint8)
+        least, most = cv2.erode(there, reach) - _OTHER, cv2.dilate(there, reach) + _OTHER
+        other = ((crop[0] < least) | (crop[0] > most)) & ~self.face
+        if other.mean() < _OTHER_AREA:
+            return crop
+        return np.where(grown(other, 1) & ~self.face, there, crop).astype(np.float32)
 
     def wobble_fits(self) -> dict[Lines, WobbleFit]:
         """Return what finds a rolling shutter's wobble, of either kind of lines."""

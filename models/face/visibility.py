@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -27,6 +27,7 @@ from .lids import apertures, mesh_weight, openings
 from .lighting import Curve, Light, ReferenceLight, toned
 from .masks import Mask, disc, grown, hull_of
 from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
+from .moire import without_moire
 from .mouth_cover import mouth_cover
 from .pose import turned_by
 from .regions import face_mask, face_width, regions
@@ -212,6 +213,10 @@ class Visibility:
         own = grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
         shift = self._shift(landmarks)
         skin, light = seen, self._light.between(small, seen)
+        waves = self._moire(small, light, seen)
+        if waves is not None:
+            small = small * waves
+            light = self._light.between(small, seen)
         for tolerance in _DIFFERENT:
             lit = light.on(small)
             uncovered = seen & ~self._covered(lit, self._beyond_reach(lit, shift), seen, own, eyes, tolerance)
@@ -229,7 +234,17 @@ class Visibility:
                 seen &= beside
         if self._is_only_jaw(seen) and turned_by(landmarks, self._mesh) > _TURNED:
             seen[:] = False
+        if waves is not None:
+            light = replace(light, gain=light.gain * waves)
         return _Comparison(seen, light if light.differs(self._face, _SAME_LIGHT) else None)
+
+    def _moire(self, small: Image, light: Light, seen: Mask) -> Image | None:
+        """Return the gain [3, 128, 128] that takes waves of moiré out of a frame, None where there are none."""
+
+        def evened(frame: Image) -> Image:
+            return self._light.between(frame, seen).on(frame)
+
+        return without_moire(small, light.on(small), evened, self._small, seen & self._face, self._width)
 
     def _is_only_jaw(self, seen: Mask) -> bool:
         """Whether nothing is seen by which a head that turns can be told from a jaw that moves aside."""

@@ -42,10 +42,14 @@ from ..factors import peak_within, places_of, skin_size
 from ..rig_reader import FEWEST_COVERED
 from . import Made
 
-LEAST_EVENT = 5e-4  # of the face's width
+LEAST_EVENT = 5e-4  # of the face's width; twice that where something hides a part of the face and disturbs the rest
 CONTRAST = 1.7  # of the apex to rest; what an encoder adds and takes away is less
 SURE = 2.5  # of rest; the motion of noise, a quantile of so many pixels, has up to 1.8
-SPIKE = (1e-3, 0.2)  # of the face's width: noise in a frame by itself; share of it that an expression has beside it
+# Of the face's width: what moves by less in a frame by itself is noise, what moves by more and back is no skin; and the
+# share of it that an expression has beside it.
+SPIKE, LEAP, BESIDE = 1e-3, 2e-2, 0.2
+# s, in which a face doesn't go from `BESIDE` of it to nearly all of where it stays, nor leaps.
+AT_ONCE, NEARLY_ALL = 0.05, 0.8
 HELD = 5e-3  # of the face's width: motion that is an expression even where no frame shows rest; noise is below 1.5e-3
 # Of the face's width: up to so much parallax of a head that turns, it is exactly distinguished from the face's own
 # motion; and how many times what is beyond may be left in that (1.5 at 10 degrees).
@@ -390,17 +394,20 @@ class Observed:
         curves: how many such motions are looked at.
         """
         trusted = np.flatnonzero(self._clip.track.present & (self.held == np.arange(len(peaks))))
-        peaks = self._with_noise(peaks)
-        seconds, peaks = [self._clip.track.seconds[index] for index in trusted], peaks[trusted]
+        peaks = _without_leaps(self._seconds[trusted], self._with_noise(peaks)[trusted])
+        seconds = [self._clip.track.seconds[index] for index in trusted]
         if self.compression.strong:
             peaks = _without_key_frames(peaks)
         if self._clip.outside is not None and peaks.min() > HELD:
             return MotionEvent(None, float(seconds[int(peaks.argmax())]), None)
         rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))
         # A clip that is all expression has no frames at rest to compare with.
-        if peaks.max() < max(LEAST_EVENT, min(CONTRAST * rest, HELD)) or _is_spike(peaks, rest):
+        least = LEAST_EVENT * (2 if self.unseen else 1)
+        if peaks.max() < max(least, min(CONTRAST * rest, HELD)) or _is_spike(peaks, rest):
             return None
         certain = min(HELD, (SURE - 1) * rest)
+        if self.compression.copied >= LEAST_COPIED and _is_step(self._seconds[trusted], peaks):
+            return None
         return find_event(seconds, peaks, certain, 2 * curves)  # of all of the face, and of its regions
 
     def _with_noise(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -437,9 +444,44 @@ def _without_key_frames(peaks: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _is_spike(peaks: NDArray[np.float64], rest: float) -> bool:
     """Return whether the largest motion is a weak one in a frame alone: a dark sensor's noise, and no expression."""
-    apex, (least, share) = int(peaks.argmax()), SPIKE
+    apex = int(peaks.argmax())
     beside = np.r_[peaks[max(0, apex - 1) : apex], peaks[apex + 1 : apex + 2]]
-    return bool(peaks[apex] < least and beside.max(initial=0.0) < rest + share * (peaks[apex] - rest))
+    return bool(peaks[apex] < SPIKE and beside.max(initial=0.0) < rest + BESIDE * (peaks[apex] - rest))
+
+
+def _without_leaps(seconds: NDArray[np.float64], peaks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return motion of every frame, [T], without what leaps in a frame by itself farther than skin does.
+
+    It is dark glasses that are taken for skin as they come down, or the like.
+
+    >>> peaks = np.array([0.0, 0.001, 0.12, 0.002, 0.0, 0.01, 0.03, 0.01])
+    >>> _without_leaps(np.arange(8) / 30, peaks)
+    array([0.   , 0.001, 0.002, 0.002, 0.   , 0.01 , 0.03 , 0.01 ])
+    >>> bool((_without_leaps(np.arange(8) / 8, peaks) == peaks).all())  # so far apart it may be an expression
+    True
+    """
+    if len(peaks) < 3:
+        return peaks
+    beside = np.maximum(peaks[:-2], peaks[2:])
+    alone = (peaks[1:-1] > LEAP) & (beside < BESIDE * peaks[1:-1]) & (seconds[2:] - seconds[:-2] < 2 * AT_ONCE)
+    return np.r_[peaks[0], np.where(alone, beside, peaks[1:-1]), peaks[-1]]
+
+
+def _is_step(seconds: NDArray[np.float64], peaks: NDArray[np.float64]) -> bool:
+    """Return whether motion of every frame, [T], goes at once to where it stays, which muscles are too slow for.
+
+    What a codec codes anew and copies from then on does so.
+
+    >>> at = np.arange(6) / 30
+    >>> [_is_step(at, np.array(each)) for each in ([0.0, 0, 0, 4, 4, 5], [0.0, 0, 2, 4, 5, 5], [0.0, 0, 4, 4, 2, 0])]
+    [True, False, False]
+    """
+    stays = float(np.median(peaks[peaks > peaks.max() / 2]))
+    low = np.flatnonzero(peaks < BESIDE * stays)
+    if not len(low) or low[-1] + 1 >= len(peaks):
+        return False
+    last = int(low[-1])
+    return bool(peaks[last + 1 :].min() > NEARLY_ALL * stays and seconds[last + 1] - seconds[last] < AT_ONCE)
 
 
 def _settles(reference: float, rested: float) -> str:

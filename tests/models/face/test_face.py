@@ -35,6 +35,7 @@ from magplus.models.face import (
 )
 from magplus.models.face import landmarker as landmarker_module
 from magplus.models.face.alignment import align
+from magplus.models.face.crop import _Scene
 from magplus.models.face.mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from magplus.models.pipeline.clip_opening import several_faces
 from magplus.models.video import VideoFrame, VideoReader
@@ -497,6 +498,29 @@ class TestAlignment:
         refined = SteadyCrop.follow(track, 0).refined(frames, track, 0)
         face = mesh[:, :2].astype(np.float64)
         assert max(np.linalg.norm(back(face) - face, axis=1).max() for back in refined.to_reference) < 0.05
+
+    @pytest.mark.parametrize("change", ["bars", "moire"])
+    def test_what_frames_are_aligned_by_has_no_other_surroundings_and_no_moire(
+        self, landmarker, portrait, mesh, change
+    ):
+        """Bars lie beside the face, but within the local means that it is aligned by; waves pass for its features."""
+        low, high = (round(float(each)) for each in (mesh[:, 1].min(), mesh[:, 1].max()))
+        spoiled = portrait.copy()
+        if change == "bars":
+            spoiled[: max(low - 12, 0)] = spoiled[high + 12 :] = 0
+        else:
+            wave = 8 * np.pi * np.arange(portrait.shape[1]) / float(np.ptp(mesh[:, 0]))
+            spoiled = np.clip(portrait * np.float32(1 + 0.1 * np.sin(wave))[:, None], 0, 1)
+        frames = clip_of([portrait, spoiled])
+        track = follow_face(frames, landmarker)
+        crop = SteadyCrop.follow(track, 0)
+        scene = _Scene.of(crop, frames, track, 0)
+        given = crop._small(frames[1])
+        where = scene.face if change == "moire" else ~scene.face
+        before, after = (
+            (each - scene.template).abs()[0, 0, where].mean() for each in (given, scene.comparable(given, 1))
+        )
+        assert after < 0.5 * before
 
     def test_frames_without_the_face_stay_where_they_are(self, landmarker, portrait):
         frames = clip_of([portrait, np.full_like(portrait, 0.5), portrait])

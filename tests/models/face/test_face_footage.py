@@ -291,6 +291,21 @@ class TestPixels:
         ]
         assert left[0] < 0.5 * left[1]
 
+    @pytest.mark.parametrize("amount", [0.05, 0.12])
+    def test_moire_is_taken_out_and_hides_nothing(self, seen, amount):
+        """Waves of colour that wander over a screen; they are in the reference as well."""
+        picture, points, everywhere, _ = seen
+        y, x = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
+        shifts = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1)
+        first, second = (
+            (picture * (1 + amount * torch.sin((x + slant * y) / 7 + y / 31 + phase + shifts))).clamp(0, 1)
+            for slant, phase in ((0.0, 0.0), (0.08, 2.5))
+        )
+        shown, weight = Visibility(first, points, everywhere)(second, points[None], everywhere)
+        inner = np.s_[..., 80:180, 80:180]
+        assert (shown - first)[inner].abs().mean() < 0.2 * (second - first)[inner].abs().mean()
+        assert weight[inner].mean() > 0.95
+
     @pytest.mark.parametrize("size", [0.01, 0.03, 0.06, 0.12])
     @pytest.mark.parametrize("period", [10, 25, 60])
     @pytest.mark.parametrize("shape", [(-1, 1), (1, -1)])
