@@ -43,7 +43,7 @@ def unclipped(frame: Image, reference: Image, face: Mask, width: float) -> tuple
     (True, False)
     """
     clips = (frame >= CLIPPED) & (reference < CLIPPED)
-    lost = clips.any(0)
+    lost: Mask = np.asarray(clips.any(0))
     if np.count_nonzero(lost & face) <= _LEAST * np.count_nonzero(face):
         return frame, lost
     sound = (frame < CLIPPED) & (reference < CLIPPED)
@@ -61,7 +61,7 @@ def unclipped(frame: Image, reference: Image, face: Mask, width: float) -> tuple
         if not where.any():
             continue
         kept = kept if len(kept) else others
-        known = sound[kept].all(0).astype(np.float32)
+        known = np.asarray(sound[kept].all(0), np.float32)
         change, shown = ratio[kept].mean(0), detail[kept].mean(0)
         gain = smooth(known * change) / np.maximum(smooth(known), _FEW)
         power = smooth(known * shown**2) + _LEAST_DETAIL
@@ -70,7 +70,7 @@ def unclipped(frame: Image, reference: Image, face: Mask, width: float) -> tuple
             log = there[channel] + gain + colour[channel] - colour[kept].mean() + slope * known * (change - gain)
             here = where[channel]
             result[channel][here] = np.maximum(np.exp(log[here]) - _DARKEST, frame[channel][here])
-    return result, ~sound.any(0)
+    return result, np.asarray(~sound.any(0))
 
 
 def _smoothing(sigma: float) -> Callable[[Plane], Plane]:

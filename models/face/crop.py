@@ -40,7 +40,7 @@ _MARGIN = 0.35  # of what the landmarks cover over all stabilised frames, on eve
 _ALIGNMENT_SIZE = 128  # px of the crops that are aligned; finer ones were no better
 _ALIGNMENT_BATCH = 8  # frames, bounds the memory
 _ALIGNMENT_REACH = 0.05  # of the crop; about three times what landmarks are wrong by
-_UNEVEN_ROUNDS = 2  # of taking a lamp's bands or moiré out and aligning what they leave
+_EVENING_ROUNDS = 2  # of taking a lamp's bands or moiré out, or restoring what clips, and aligning what that leaves
 _WOBBLE_ROUNDS = 2  # of fitting a wobble and aligning what it leaves
 # Of white: surroundings that differ by more, beyond the reach of alignment, are others; and of the crop, in so much of
 # it at least, as hair that moves has up to 0.008.
@@ -92,17 +92,17 @@ class SteadyCrop:
 
         The better the head stands still, the less of its motion can be mistaken for the face's own: on real clips what
         remains of it falls to between a half and a sixth. `frames` are the clip's and are gone through twice, a few in
-        memory at a time, once more where a lamp's bands or moiré lie over them, as these are told the better the nearer
-        a frame is to the reference, and five times more where a rolling shutter wobbles. Frames without the face stay
-        where they are, and so do frames that would have to move farther than landmarks are ever wrong.
+        memory at a time, once more where a lamp's bands or moiré lie over them or they clip, as that is told the better
+        the nearer a frame is to the reference, and five times more where a rolling shutter wobbles. Frames without the
+        face stay where they are, and so do frames that would have to move farther than landmarks are ever wrong.
         """
         scene = _Scene.of(self, frames, track, reference)
         fits = scene.wobble_fits()
         crop = self
-        for _ in range(_UNEVEN_ROUNDS):
+        for _ in range(_EVENING_ROUNDS):
             signs: dict[Lines, list[Tensor]] = {lines: [] for lines in LINES}
             crop = crop._aligned(frames, scene, signs=[(fits[lines], signs[lines]) for lines in LINES])
-            if not scene.uneven:
+            if not scene.evened:
                 break
         lines = wobbling({lines: torch.cat(seen) for lines, seen in signs.items() if seen})
         return crop._unwobbled(frames, scene, fits[lines]) if lines else crop
@@ -153,7 +153,7 @@ class SteadyCrop:
         """Return what `_small` does, with what clips in the frame and not in the reference restored."""
         if luma or not scene.clips(frame):
             return self._small(frame, luma)
-        return scene.unclipped(self.crop(frame.image, _ALIGNMENT_SIZE, frame.index))
+        return scene.unclipped(self.crop(frame.image, _ALIGNMENT_SIZE, frame.index), frame.index)
 
     def _small(self, frame: VideoFrame, luma: bool = False) -> Tensor:
         """Return the crop [1, 1, s, s] of a frame as it is aligned: brightness is all that counts there.
@@ -257,7 +257,7 @@ class _Scene:
     template: the reference's, [1, 1, s, s]; in_grey, in_luma: what frames are aligned to, that and the same in luma;
     is_grey: whether it has no colours; colours: with them, [3, s, s]. rigidity: of the face, [1, 1, s, s]. face: where
     it is, [s, s]. corners: [K, 2] px, of the face's edge. track: the face in all frames. to_crop: from px of the
-    reference frame. uneven: in which frames bands of a lamp's light, or moiré, were found.
+    reference frame. evened: in which frames bands of a lamp's light or moiré were found, or what clips was restored.
     """
 
     reference: int
@@ -273,7 +273,7 @@ class _Scene:
     corners: NDArray[np.floating[Any]]
     track: FaceTrack
     to_crop: Similarity
-    uneven: set[int] = field(default_factory=set)
+    evened: set[int] = field(default_factory=set)
 
     @classmethod
     def of(cls, crop: SteadyCrop, frames: Iterable[VideoFrame], track: FaceTrack, reference: int) -> _Scene:
@@ -304,9 +304,12 @@ class _Scene:
         (left, top), (right, bottom) = points.min(0).astype(int).clip(0), points.max(0).astype(int).clip(0) + 1
         return bool(frame.image[top:bottom, left:right].max(initial=0.0) >= CLIPPED)
 
-    def unclipped(self, crop: Tensor) -> Tensor:
+    def unclipped(self, crop: Tensor, index: int) -> Tensor:
         """Return the brightness [1, 1, s, s] of a frame's crop [1, 3, s, s] with what clips restored."""
-        restored, _ = unclipped(crop[0].numpy(), self.colours, self.face, face_width(self.landmarks))
+        given = crop[0].numpy()
+        restored, _ = unclipped(given, self.colours, self.face, face_width(self.landmarks))
+        if restored is not given:
+            self.evened.add(index)
         return torch.from_numpy(restored).mean(0)[None, None]
 
     def comparable(self, crop: Tensor, index: int) -> Tensor:
@@ -323,7 +326,7 @@ class _Scene:
             waves = without_moire(given, gain * given, self._in_light, template, face, width)
             lit = given if waves is None else given * waves
         if lit is not given:
-            self.uneven.add(index)
+            self.evened.add(index)
         return torch.from_numpy(self._among_same(lit, template[0] / np.maximum(gain, np.float32(1e-3))))[None]
 
     def _in_light(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -479,7 +479,7 @@ class TestAlignment:
         assert refined.to_unit == follow.to_unit
 
     def test_a_crop_stands_still_in_light_that_clips(self, landmarker, portrait, mesh):
-        """Red clips in most of the face, and what is left is another picture: taken as it is, it lies 0.6 px off."""
+        """Red clips in most of the face, and what is left is another picture: taken as it is, it lies farther off."""
         moves = (Similarity(), *self.about_face(mesh))
         gains = [gain * np.array([1.04, 0.64, 0.56]) for gain in (1.0, 1.6, 1.6, 1.6)]
         pictures = [self.moved(portrait, move) * gain for move, gain in zip(moves, gains, strict=True)]
