@@ -240,7 +240,7 @@ def _keying() -> dict[str, float]:
     channels = [controls.LiveChannel(key, f'key_blocks["key {number}"].value') for number in range(CURVES)]
     values = np.random.default_rng(0).random((CURVES, KEYS))
     frames = np.arange(KEYS) * 0.5 + 1
-    window = _part("operators.animation.ends").Window(frames[0], frames[-1], frames[-1])
+    window = _part("operators.animation.ends").Window(frames[0], frames[-1], frames[-1], frames[-1])
 
     def write() -> None:
         for channel, row in zip(channels, values, strict=True):

@@ -107,9 +107,13 @@ def _packages(*names: str) -> list[str]:
     return [part for name in names for part in ("-p", f"magplus.{name}")]
 
 
-def _pytest(python: Path, folder: str, *options: str, without: Sequence[str] = ()) -> Command:
-    """Return the command that runs a folder's tests, but for those with a mark of `without`."""
-    command: Command = [python, "-m", "pytest", "-q", "-c", "tests/pytest.ini", *options, f"tests/{folder}"]
+def _pytest(python: Path, tests: str | Sequence[str], *options: str, without: Sequence[str] = ()) -> Command:
+    """Return the command that runs the tests of a folder, or of several files and folders, below `tests/`.
+
+    without: marks of those that are left out.
+    """
+    places = [f"tests/{each}" for each in ([tests] if isinstance(tests, str) else tests)]
+    command: Command = [python, "-m", "pytest", "-q", "-c", "tests/pytest.ini", *options, *places]
     return [*command, "-m", " and ".join(f"not {mark}" for mark in without)] if without else command
 
 
@@ -157,8 +161,22 @@ def _blender(versions: Sequence[str], fast: bool) -> Iterator[Step]:
     worker_environment(DEVELOPMENT_PACKAGES + TEST_PACKAGES)
     for version in versions:
         strict = ("-W", "error::DeprecationWarning") if version in NO_DEPRECATED else ()
-        command = _pytest(blender_environment(version), "blender", *strict, without=left_out(version, versions, fast))
-        yield f"blender {version}", command, {}
+        python, without = blender_environment(version), left_out(version, versions, fast)
+        for part, tests in blender_parts().items():
+            yield f"blender {version}, {part}", _pytest(python, tests, *strict, without=without), {}
+
+
+def blender_parts() -> dict[str, list[str]]:
+    """Return the tests of Blender's side in two parts, by name, each of which has a process of its own.
+
+    No person opens 800 files in one Blender: after as many tests it has twice ended with a segmentation fault of its
+    own that did not come again.
+    """
+    below = [path.relative_to(ROOT / "tests") for path in sorted((ROOT / "tests" / "blender").iterdir())]
+    return {
+        "rooms": [path.as_posix() for path in below if any((ROOT / "tests" / path).rglob("test_*.py"))],
+        "verbs": [path.as_posix() for path in below if path.match("test_*.py")],
+    }
 
 
 # The longest steps begin first, so that none of them is left to run alone at the end.

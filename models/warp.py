@@ -89,7 +89,7 @@ class SplineImage:
         return self._at(positions)
 
     def _looked_up_at(self, positions: Tensor, *, displaced: bool) -> Tensor:
-        from .loops import look_up_spline
+        from .loops.resampling import look_up_spline
 
         count = max(len(self._coefficients), len(positions))
         found = positions.new_empty(count, self._coefficients.shape[1], *positions.shape[2:])
@@ -101,7 +101,7 @@ class SplineImage:
         self, still: Tensor, displacement: Tensor, within: Tensor, here: Tensor, turn: tuple[float, float]
     ) -> Tensor:
         """Return a part [1, 4, h, w] of this premultiplied picture on the CPU moved, see `loops.move_part`."""
-        from .loops import move_part
+        from .loops.resampling import move_part
 
         result = torch.empty_like(still, memory_format=torch.contiguous_format)
         motion, places, origin = (each.contiguous().numpy() for each in (displacement, within, here))
@@ -180,7 +180,7 @@ def _spline_coefficients(image: Tensor) -> tuple[Tensor, int]:
 
 def _compiled_coefficients(image: Tensor, border: int, reflect: bool) -> Tensor:
     """Return the same on a CPU, of all the `border`."""
-    from .loops import filter_columns
+    from .loops.resampling import filter_columns
 
     padded = image.new_empty(*image.shape[:2], *(side + 2 * border for side in image.shape[2:]))
     planes, mode = padded.flatten(0, 1).numpy(), cv2.BORDER_REFLECT_101 if reflect else cv2.BORDER_REPLICATE
@@ -251,7 +251,7 @@ def backward_displacement(flow: Tensor, iterations: int = 6, tolerance: float = 
 
 def _compiled_displacement(flow: Tensor, iterations: int, tolerance: float) -> BackwardDisplacement:
     """Return the same on a CPU, where each pixel ends by itself, in a sixth of the time."""
-    from .loops import displace_backwards
+    from .loops.resampling import displace_backwards
 
     found = torch.empty_like(flow, memory_format=torch.contiguous_format)
     count, residual = displace_backwards(flow.contiguous().numpy(), iterations, np.float32(tolerance), found.numpy())
@@ -285,7 +285,7 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]]).view(1, 2, 1, 1)
     if not fits_loops(flow):
         return F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False) * scale
-    from .loops import resize  # in a third of the time
+    from .loops.resizing import resize  # in a third of the time
 
     result = flow.new_empty(*flow.shape[:2], height, width)
     resize((flow * scale).contiguous().numpy(), result.numpy())

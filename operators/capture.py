@@ -32,7 +32,7 @@ from .rig.studio import Style, Viewpoint, camera_to_use, photograph, present_vie
 from .rig.surface import rendered_objects
 from .running.background import computed_beside
 from .running.job_manager import Outcome, Steps, TaskContext, manager
-from .running.steps import run_to_end
+from .running.steps import in_one_scene, run_to_end
 from .running.task_operator import busy_reason
 
 KIND = "capture"
@@ -83,17 +83,17 @@ def capture(
             render blocks.
 
     Raises:
-        InputError: nothing to capture, the camera does not see it, or nothing of the rig can be keyed. InUseError:
-            another run has the folder. MachineError: the render failed.
+        InputError: nothing to capture, the camera does not see it, nothing of the rig can be keyed, or another scene
+            was chosen meanwhile. InUseError: another run has the folder. MachineError: the render failed.
     """
     with folder.lock():
-        return (yield from _capture(context, request, folder, blocking))
+        return (yield from in_one_scene(context, _capture(context, request, folder, blocking)))
 
 
 def _capture(
     context: bpy.types.Context, request: CaptureRequest, folder: JobFolder, blocking: bool
 ) -> Generator[Progress, None, Avatar]:
-    target, scene = request.target, context.scene
+    target = request.target
     if problem := capture_problem(context, target, request.vertex_group):
         raise InputError(problem)
     if target.name_full not in set(rendered_objects(context.view_layer.layer_collection)):
@@ -114,8 +114,6 @@ def _capture(
             return face, survey, expected_anchors((yield from find_features(context, survey)))
 
         (face, survey, expected), unsteady = yield from steadily(measure)
-        if context.scene != scene:
-            raise InputError("The file was changed before the avatar was captured; start again.")
         if problem := capture_problem(context, target, request.vertex_group):  # by now
             raise InputError(problem)
         style = Style(face.projection.size, request.transparent, request.samples, request.face_px is not None)

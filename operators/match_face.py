@@ -41,7 +41,7 @@ from .rig.steady import steadily
 from .rig.studio import camera_to_use
 from .rig.surface import LOOKING
 from .running.job_manager import Outcome, Steps, TaskContext
-from .running.steps import run_to_end
+from .running.steps import in_one_scene, run_to_end
 from .running.task_operator import TaskOperator, busy_reason
 
 Task = Callable[[TaskContext], Steps]
@@ -83,7 +83,7 @@ def show_anchors(context: bpy.types.Context, avatar: bpy.types.Object, last_job:
             return Outcome("The anchors are where the driver's face was laid. Move those that are off, and run again.")
         return Outcome("The anchors are a first guess from what the rig moves. Move those that are off, and run.")
 
-    return steps
+    return lambda task: in_one_scene(context, steps(task))
 
 
 def pin_anchors(context: bpy.types.Context, avatar: bpy.types.Object, given: AnchorFile) -> None:

@@ -35,6 +35,7 @@ from .rig.steady import steadily
 from .rig.studio import camera_to_use
 from .rig.surface import LOOKING
 from .running.job_manager import Outcome, Steps, TaskContext
+from .running.steps import in_one_scene
 from .running.task_operator import TaskOperator, busy_reason
 
 KIND = "controls"
@@ -77,7 +78,7 @@ def measure_controls(
         bpy.ops.ed.undo_push(message="Measure Controls")  # a timer is no operator
         return Outcome(f"Found {len(scene.magplus.controls)} controls that move the face; {chosen} are to be solved.")
 
-    return steps
+    return lambda task: in_one_scene(context, steps(task))
 
 
 def _fill_list(

@@ -32,7 +32,7 @@ from .rig.steady import Place, steadily, switched_off
 from .rig.studio import Style, camera_to_use, photograph
 from .rig.surface import visible_points
 from .rig_state import rig_of
-from .running.steps import told_as
+from .running.steps import in_one_scene, told_as
 
 CAPTURING = "Capturing the shot"
 ON_THE_SKIN = 0.03  # of the face: lashes, brows and a beard are nearer, glasses and hands farther away
@@ -134,8 +134,22 @@ def capture_shot(
         captures: of a batch, whose other shots may have the same frames.
 
     Raises:
-        InputError: plates are missing, or the mesh gets other vertices within the shot. MachineError: a render failed.
+        InputError: plates are missing, the mesh gets other vertices within the shot, or another scene was chosen
+            meanwhile. MachineError: a render failed.
     """
+    steps = _capture_shot(context, request, shot, size, folder, blocking, captures)
+    return (yield from in_one_scene(context, steps))
+
+
+def _capture_shot(
+    context: bpy.types.Context,
+    request: CaptureRequest,
+    shot: Shot,
+    size: tuple[int, int],
+    folder: JobFolder,
+    blocking: bool,
+    captures: CaptureCache | None,
+) -> Generator[Progress, None, None]:
     if request.view is not None:
         raise InputError("A moving shot is seen through the scene's camera; look through that instead of the viewport.")
     if shot.plates:

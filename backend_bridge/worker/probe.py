@@ -42,7 +42,7 @@ def main() -> ExitCode:
             from ...models.face import FaceLandmarker
 
             FaceLandmarker().close()
-            importlib.import_module("...models.loops", __package__)  # compiled here, or the first job would wait for it
+            importlib.import_module("...models.loops", __package__).load_all()  # compiled now, not when a job waits
         except MagPlusError as error:
             problems.append(str(error))
         except Exception as error:  # a driver can fail in any way; the user needs to hear which

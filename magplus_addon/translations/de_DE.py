@@ -45,6 +45,7 @@ MESSAGES: dict[str, str] = {
     "Animate": "Animieren",
     "Animating": "Animation läuft",
     "Animation": "Animation",
+    "Another scene or view layer was chosen meanwhile; go back to the one with the avatar, and start again.": "Inzwischen wurde eine andere Szene oder Ansichtsebene gewählt; kehren Sie zu der mit dem Avatar zurück, und beginnen Sie erneut.",
     "Another scene was chosen while the frames were checked; import them again.": "Während die Bilder geprüft wurden, wurde eine andere Szene gewählt; importieren Sie sie erneut.",
     "Apex": "Apex",
     "Apex at {0} s of the clip": "Apex bei {0} s des Clips",

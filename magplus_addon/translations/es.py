@@ -45,6 +45,7 @@ MESSAGES: dict[str, str] = {
     "Animate": "Animar",
     "Animating": "Animando",
     "Animation": "Animación",
+    "Another scene or view layer was chosen meanwhile; go back to the one with the avatar, and start again.": "Entretanto se eligió otra escena o capa de visualización; vuelva a la del avatar y empiece de nuevo.",
     "Another scene was chosen while the frames were checked; import them again.": "Se eligió otra escena mientras se comprobaban los fotogramas; impórtelos de nuevo.",
     "Apex": "Ápice",
     "Apex at {0} s of the clip": "Ápice en {0} s del clip",

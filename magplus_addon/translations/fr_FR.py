@@ -45,6 +45,7 @@ MESSAGES: dict[str, str] = {
     "Animate": "Animer",
     "Animating": "Animation en cours",
     "Animation": "Animation",
+    "Another scene or view layer was chosen meanwhile; go back to the one with the avatar, and start again.": "Une autre scène ou un autre calque de vue a été choisi entre-temps ; revenez à celui de l'avatar et recommencez.",
     "Another scene was chosen while the frames were checked; import them again.": "Une autre scène a été choisie pendant la vérification des images ; importez-les de nouveau.",
     "Apex": "Apex",
     "Apex at {0} s of the clip": "Apex à {0} s du clip",

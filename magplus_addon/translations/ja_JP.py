@@ -45,6 +45,7 @@ MESSAGES: dict[str, str] = {
     "Animate": "アニメート",
     "Animating": "アニメート中",
     "Animation": "アニメーション",
+    "Another scene or view layer was chosen meanwhile; go back to the one with the avatar, and start again.": "その間に別のシーンまたはビューレイヤーが選ばれました。アバターのあるものに戻り、もう一度始めてください。",
     "Another scene was chosen while the frames were checked; import them again.": "フレームの確認中に別のシーンが選ばれました。もう一度インポートしてください。",
     "Apex": "アペックス",
     "Apex at {0} s of the clip": "アペックス: クリップの {0} 秒",

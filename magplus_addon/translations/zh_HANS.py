@@ -45,6 +45,7 @@ MESSAGES: dict[str, str] = {
     "Animate": "生成动画",
     "Animating": "正在生成动画",
     "Animation": "动画",
+    "Another scene or view layer was chosen meanwhile; go back to the one with the avatar, and start again.": "期间选择了其他场景或视图层；请回到含有虚拟形象的那一个，然后重新开始。",
     "Another scene was chosen while the frames were checked; import them again.": "检查帧时选择了其他场景；请重新导入。",
     "Apex": "峰值",
     "Apex at {0} s of the clip": "峰值位于片段的 {0} 秒",

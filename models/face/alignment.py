@@ -129,7 +129,7 @@ class Comparison:
 
         pictures: [N, 1, H, W], `evened`. Places are unit z + shift, [N] complex each, with z = x + i y, [N or 1, P].
         """
-        from ..loops import compare_at, weigh_robustly
+        from ..loops.comparison import compare_at, weigh_robustly
 
         maps = np.stack([unit.real, unit.imag, shift.real, shift.imag], 1)
         difference, weight = np.empty((2, len(pictures), len(self._values)), np.float32)

@@ -65,7 +65,7 @@ class Correspondence:
 
     def _carried(self, flow: Tensor) -> Tensor:
         """Return the same on a CPU, in a fraction of the time."""
-        from ..loops import carry
+        from ..loops.resampling import carry
 
         found = flow.new_empty(len(flow), 2, *self.positions.shape[2:])
         maps = self.positions.contiguous().numpy(), self.inverse_jacobian.contiguous().numpy()

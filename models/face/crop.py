@@ -21,9 +21,12 @@ from ..magnification.filters import mean_pool
 from ..video import VideoFrame
 from ..warp import sample_spline
 from .alignment import AlignmentTemplate, levels_of
+from .clipping import unclipped
 from .colour import LUMA, is_grey
 from .depth import face_depth
+from .footage import CLIPPED
 from .lighting import ReferenceLight
+from .masks import Mask
 from .mesh import FACE_OVAL, RIGID_LANDMARKS
 from .regions import face_mask, face_width, rigid_mask
 from .similarity import Similarity
@@ -130,9 +133,9 @@ class SteadyCrop:
 
         The last one says whether they, or the reference, are black and white and the other isn't. Then they are luma.
         """
-        wanted = (frame for frame in frames if scene.present[frame.index] and frame.index != scene.reference)
+        wanted = (frame for frame in frames if scene.track.present[frame.index] and frame.index != scene.reference)
         small = (
-            (frame.index, scene.evenly_lit(self._small(frame, other), frame.index), other)
+            (frame.index, scene.evenly_lit(self._compared(frame, other, scene), frame.index), other)
             for frame in wanted
             for other in [_is_grey(frame) != scene.is_grey]
         )
@@ -141,6 +144,12 @@ class SteadyCrop:
                 for kind, some in itertools.groupby(batch, lambda each: each[2]):
                     indices, crops, _ = zip(*some, strict=True)
                     yield indices, torch.cat(crops), kind
+
+    def _compared(self, frame: VideoFrame, luma: bool, scene: _Scene) -> Tensor:
+        """Return what `_small` does, with what clips in the frame and not in the reference restored."""
+        if luma or not scene.clips(frame):
+            return self._small(frame, luma)
+        return scene.unclipped(self.crop(frame.image, _ALIGNMENT_SIZE, frame.index))
 
     def _small(self, frame: VideoFrame, luma: bool = False) -> Tensor:
         """Return the crop [1, 1, s, s] of a frame as it is aligned: brightness is all that counts there.
@@ -187,7 +196,7 @@ class SteadyCrop:
 
         Where the crop has fewer pixels than the picture, it is sampled finely and averaged, so nothing aliases.
         """
-        from ..loops import lay_out
+        from ..loops.resampling import lay_out
 
         to_frame = self.frame_to_crop(size, frame).inverse()
         # The same for the whole clip, so that no frame is sharper than another.
@@ -223,7 +232,7 @@ class SteadyCrop:
 
     def inside(self, picture: tuple[int, int], size: int, frame: int = 0) -> Tensor:
         """Return [1, 1, size, size], 1 where the crop of a frame lies inside its picture of (height, width) px."""
-        from ..loops import mark_inside
+        from ..loops.resampling import mark_inside
 
         to_frame = self.frame_to_crop(size, frame).inverse()
         marked = torch.empty(1, 1, size, size)
@@ -242,9 +251,9 @@ class _Scene:
     """What frames are aligned by, in crops of `_ALIGNMENT_SIZE` px.
 
     template: the reference's, [1, 1, s, s]; in_grey, in_luma: what frames are aligned to, that and the same in luma;
-    is_grey: whether it has no colours. rigidity: of the face, [1, 1, s, s]. corners: [K, 2] px, of the face's edge.
-    present: which frames show the face. to_crop: from px of the reference frame. banded: in which frames bands of a
-    lamp's light were found.
+    is_grey: whether it has no colours; colours: with them, [3, s, s]. rigidity: of the face, [1, 1, s, s]. face: where
+    it is, [s, s]. corners: [K, 2] px, of the face's edge. track: the face in all frames. to_crop: from px of the
+    reference frame. banded: in which frames bands of a lamp's light were found.
     """
 
     reference: int
@@ -252,11 +261,13 @@ class _Scene:
     in_grey: AlignmentTemplate
     in_luma: AlignmentTemplate
     is_grey: bool
+    colours: NDArray[np.float32]
     rigidity: Tensor
+    face: Mask
     landmarks: NDArray[np.float32]
     light: ReferenceLight
     corners: NDArray[np.floating[Any]]
-    present: NDArray[np.bool_]
+    track: FaceTrack
     to_crop: Similarity
     banded: set[int] = field(default_factory=set)
 
@@ -273,13 +284,26 @@ class _Scene:
             AlignmentTemplate(template, rigidity),
             AlignmentTemplate(crop._small(still, luma=True), rigidity),
             _is_grey(still),
+            crop.crop(still.image, _ALIGNMENT_SIZE, reference)[0].numpy(),
             rigidity,
+            face,
             landmarks,
             ReferenceLight(template[0].numpy(), face, face_width(landmarks), crop.tilt),
             to_crop(np.asarray(track.points[reference, FACE_OVAL, :2], np.float64)),
-            track.present,
+            track,
             to_crop,
         )
+
+    def clips(self, frame: VideoFrame) -> bool:
+        """Return whether a channel is clipped anywhere around the face."""
+        points = self.track.points[frame.index, :, :2]
+        (left, top), (right, bottom) = points.min(0).astype(int).clip(0), points.max(0).astype(int).clip(0) + 1
+        return bool(frame.image[top:bottom, left:right].max(initial=0.0) >= CLIPPED)
+
+    def unclipped(self, crop: Tensor) -> Tensor:
+        """Return the brightness [1, 1, s, s] of a frame's crop [1, 3, s, s] with what clips restored."""
+        restored, _ = unclipped(crop[0].numpy(), self.colours, self.face, face_width(self.landmarks))
+        return torch.from_numpy(restored).mean(0)[None, None]
 
     def evenly_lit(self, crop: Tensor, index: int) -> Tensor:
         """Return a frame's crop [1, 1, s, s] without bands of light, which would be aligned as features are."""

@@ -122,7 +122,7 @@ class Summariser:
 
 def _shrunk(grey: Grey, size: tuple[int, int]) -> Grey:
     """Return a picture [H, W] reduced to a size (width, height)."""
-    from ..loops import shrink_by_area
+    from ..loops.resizing import shrink_by_area
 
     result = np.empty((1, size[1], size[0]), np.float32)
     shrink_by_area(np.ascontiguousarray(grey, np.float32)[None], result)
@@ -286,16 +286,17 @@ def _judge_shots(
     first: bool,
     faults: list[Fault | None],
 ) -> None:
+    lit = (None, Fault.STRANGER)  # a stranger's frames are a shot of their own, of which some may be lit as ours
     usable = [
         _Frame(index, float(seconds[index]), summary)
         for index, summary in enumerate(summaries)
-        if summary and faults[index] is None
+        if summary and faults[index] in lit
     ]
     ends = _dissolves(usable, frame_width)
     for before, after in ends:
         for frame in usable[before + 1 : after]:
             faults[frame.index] = Fault.CUT
-    whole = [frame for frame in usable if faults[frame.index] is None]
+    whole = [frame for frame in usable if faults[frame.index] in lit]
     shots = _shots(whole, frame_width, {usable[after].index for _, after in ends})
     if len(shots) < 2:
         return

@@ -199,7 +199,7 @@ class _Pose:
         """Return [N, S, P] px^2, from where this pose brings the samples to where they are."""
         displacement = self.displacement
         if fits_loops(displacement, dtype=torch.float64):
-            from ..loops import square_residuals
+            from ..loops.head import square_residuals
 
             squared = displacement.new_empty(*displacement.shape[:2], samples.terms.shape[2])
             square_residuals(samples.terms.numpy(), displacement.numpy(), squared.numpy())
@@ -236,7 +236,7 @@ class _Pose:
 
     def _compiled_step(self, moments: Tensor) -> _Pose:
         """Return the pose after a step by `moments` [N, S, 6, 6], on a CPU in a tenth of the time."""
-        from ..loops import refine_poses
+        from ..loops.head import refine_poses
 
         contiguous = torch.contiguous_format
         rotation, scale, shift = (
@@ -337,7 +337,7 @@ def _rotation(vectors: Tensor) -> Tensor:
 def _weighted_quantile(values: Tensor, weights: Tensor, share: float) -> Tensor:
     """Return the value below which a share of the weight is, over the last axis, [N, S, P] -> [N, S]."""
     if fits_loops(values, dtype=torch.float64):
-        from ..loops import find_quantiles
+        from ..loops.head import find_quantiles
 
         found = values.new_empty(values.shape[:2])
         find_quantiles(values.contiguous().numpy(), weights.contiguous().numpy(), share, found.numpy())

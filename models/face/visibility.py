@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..magnification.filters import pool_to, resize
 from ..pages import KeptArray
+from .clipping import unclipped
 from .colour import coloured_as, is_grey
 from .footage import CLIPPED
 from .lids import apertures, mesh_weight, openings
@@ -37,7 +38,6 @@ _REACH = 0.025  # of the face's width: how far the face's own motion may carry a
 _DIFFERENT = (0.14, 0.07)  # of white, before and after the light was evened out: what motion and noise don't explain
 _SPECK = 0.004  # of the face: less is a highlight or a hair
 _GROWN = 0.03  # of the face's width: the soft edge of what is before the face, and its shadow
-_LOST = 0.05  # of white: what clips of a channel at least, where the others don't tell
 _SHINY = 0.75  # of white in the darkest channel: skin and eyes have less, what mirrors a lamp more
 _GLINT = 0.0008  # of the face: less of that is a catchlight of the eye
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
@@ -113,6 +113,7 @@ class Visibility:
         self._eyes = [hull_of(small[list(opening)], shape) for opening in (RIGHT_EYE, LEFT_EYE)]
         self._openings = openings(small)
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
+        self._whole_face = face_mask(landmarks, (size, size))[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._steady = [self._regions[name] > 0.5 for name in _STEADY]
         left = _left_of(small[FACE_OVAL[0]], small[CHIN_TIP], shape)
@@ -123,7 +124,7 @@ class Visibility:
             (np.flatnonzero(part & self._face), ~part) for each in whole for part in (each & left, each & ~left)
         ]
         self._inside = _small_mask(inside)
-        self._small = _small(reference[0])
+        self._small = _small(reference[0].cpu().numpy())
         self._near = self._extremes(self._small)
         mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
         self._besides_mouth = self._face & ~mouth
@@ -169,14 +170,16 @@ class Visibility:
         self, frame: Tensor, landmarks: NDArray[np.floating[Any]], inside: Tensor, picture: Tensor, soft: Tensor
     ) -> None:
         """Write one frame [3, S, S] as `__call__` returns it, and where the face is seen in it, [1, S, S]."""
-        from ..loops import show
+        from ..loops.resizing import show
 
         if is_grey(frame) != self._is_grey:
             frame = coloured_as(frame, self._reference[0])
-        found = self._compared(_small(frame), _small_mask(inside[None]), landmarks)
+        width = self._width / self._scale
+        restored, lost = unclipped(frame.numpy(), self._reference[0].numpy(), self._whole_face, width)
+        found = self._compared(_small(restored), _small_mask(inside[None]), _small(lost[None]) > 0.5, landmarks)
         light = _SAME if found.light is None else found.light
         show(
-            np.ascontiguousarray(toned(frame.numpy(), light.curve)),
+            np.ascontiguousarray(toned(restored, light.curve)),
             self._reference[0].contiguous().numpy(),
             np.asarray(light.gain, np.float32),
             np.asarray(light.offset, np.float32),
@@ -185,23 +188,22 @@ class Visibility:
             soft[0].numpy(),
         )
 
-    def _compared(self, small: Image, within: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
+    def _compared(self, small: Image, within: Mask, lost: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
         """Return what `_compare` does, which takes nine tenths of the time, once for each frame."""
         digest = hashlib.sha256()
-        for part in (small, within, landmarks):
+        for part in (small, within, lost, landmarks):
             digest.update(np.ascontiguousarray(part).data)
         key = digest.digest()
         if key not in self._known:
-            self._known[key] = found = _Kept.of(self._compare(small, within, landmarks))
+            self._known[key] = found = _Kept.of(self._compare(small, within, lost, landmarks))
             self._bytes += found.nbytes
             while self._bytes > _MOST_BYTES and len(self._known) > 1:
                 self._bytes -= self._known.popitem(last=False)[1].nbytes
         self._known.move_to_end(key)
         return self._known[key].comparison
 
-    def _compare(self, small: Image, within: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
-        seen = self._seen & within & ~grown(_clipped(small), 1)
-        seen &= ~grown(self._lost(small, seen), 1)
+    def _compare(self, small: Image, within: Mask, lost: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
+        seen = self._seen & within & ~grown(lost[0], 1)
         points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
         eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
         own = grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
@@ -269,18 +271,6 @@ class Visibility:
         fold = np.concatenate([self._landmarks[list(opening)], self._landmarks[list(opening)] - above])
         return self._hull(opening, points) | hull_of(fold, (_SIDE, _SIDE))
 
-    def _lost(self, small: Image, seen: Mask) -> Mask:
-        """Return where a channel of a brighter frame is clipped that isn't in the reference: its detail is lost.
-
-        How far above white it would be follows from how much brighter what isn't clipped is.
-        """
-        clipped = (small >= CLIPPED) & (self._small < CLIPPED)
-        sound = seen & self._face & ~clipped.any(0)
-        if not (clipped.any(0) & seen & self._face).any() or not sound.any():
-            return np.asarray(clipped.any(0))
-        gain = np.median(small[:, sound], axis=1) / np.maximum(np.median(self._small[:, sound], axis=1), 1e-3)
-        return np.asarray((clipped & (self._small * gain[:, None, None] > 1 + _LOST)).any(0))
-
     def _glints(self, lit: Image, different: Mask) -> Mask:
         """Return where a lamp is mirrored in one of the pictures alone: it moves as the lamp does, and not as the skin.
 
@@ -332,11 +322,11 @@ def _hides_one(eyes: list[Mask], part: Mask) -> bool:
     return any(part[eye].mean() >= _WITH_LIDS for eye in eyes if eye.any())
 
 
-def _small(image: Tensor) -> Image:
-    planes = image.cpu().numpy().astype(np.float32, copy=False)
+def _small(image: NDArray[Any]) -> Image:
+    planes = image.astype(np.float32, copy=False)
     if planes.shape[1] <= _SIDE:
         return np.stack([cv2.resize(plane, (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR) for plane in planes])
-    from ..loops import shrink_by_area
+    from ..loops.resizing import shrink_by_area
 
     result = np.empty((len(planes), _SIDE, _SIDE), np.float32)
     shrink_by_area(np.ascontiguousarray(planes), result)

@@ -157,7 +157,7 @@ def colour_changes(reference: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, T
 
 def _compiled_changes(reference: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the same on a CPU, in one pass."""
-    from ..loops import compare_colours
+    from ..loops.comparison import compare_colours
 
     count, _, height, width = frames.shape
     bright, colour = frames.new_empty(2, count, 1, height, width)
@@ -178,7 +178,7 @@ def _ends(repeats: Tensor) -> list[Tensor]:
 
 def _compiled_ends(repeats: Tensor) -> list[Tensor]:
     """Return the same on a CPU, in a fraction of the time."""
-    from ..loops import count_ends
+    from ..loops.comparison import count_ends
 
     count, height, width = repeats.shape
     columns, rows = (torch.empty(count, size - 1, dtype=torch.int64) for size in (width, height))

@@ -24,7 +24,7 @@ def resize(field: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if not fits_loops(field):
         return F.interpolate(field, size=size, mode="bilinear", align_corners=False)
-    from ..loops import resize as compiled
+    from ..loops.resizing import resize as compiled
 
     result = field.new_empty(*field.shape[:2], *size)
     compiled(field.contiguous().numpy(), result.numpy())
@@ -41,7 +41,7 @@ def shrink(field: Tensor, size: tuple[int, int]) -> Tensor:
         return field[..., :1, :1].expand(*field.shape[:2], *size)
     if not fits_loops(field):
         return F.interpolate(field, size=size, mode="bilinear", antialias=True, align_corners=False)
-    from ..loops import shrink_softly as compiled
+    from ..loops.resizing import shrink_softly as compiled
 
     result = field.new_empty(*field.shape[:2], *size)
     compiled(field.flatten(0, 1).contiguous().numpy(), result.flatten(0, 1).numpy())
@@ -60,7 +60,7 @@ def enlarged_beside(field: Tensor, beside: Tensor) -> Tensor:
     size = (beside.shape[2], beside.shape[3])
     if not fits_loops(field, beside):
         return torch.cat([resize(field, size), beside], 1)
-    from ..loops import enlarge_beside
+    from ..loops.resizing import enlarge_beside
 
     result = field.new_empty(len(field), *size, field.shape[1] + beside.shape[1])
     inner, outer = (each.permute(0, 2, 3, 1).contiguous().numpy() for each in (field, beside))
@@ -84,7 +84,7 @@ def folded(*fields: Tensor, before: Tensor | None = None, after: Tensor | None =
         parts = around[:1] + unshuffled + around[1:]
         whole = torch.cat([each for each in parts if each is not None], 1)
         return whole.contiguous(memory_format=torch.channels_last)
-    from ..loops import fold
+    from ..loops.filters import fold
 
     begin, end = (0 if each is None else each.shape[1] for each in around)
     channels = begin + 4 * sum(each.shape[1] for each in fields) + end
@@ -119,7 +119,7 @@ def box(field: Tensor, size: int) -> Tensor:
     tensor([[[[1., 1., 1., 0.]]]])
     """
     if fits_loops(field):
-        from ..loops import box as compiled
+        from ..loops.filters import box as compiled
 
         result = torch.empty_like(field, memory_format=torch.contiguous_format)
         compiled(field.contiguous().numpy(), size, result.numpy())
@@ -197,7 +197,7 @@ def _halves(field: Tensor) -> Tensor:
 
 def _compiled_halves(field: Tensor) -> Tensor:
     """Return the same on a CPU, in a third of the time."""
-    from ..loops import halve
+    from ..loops.filters import halve
 
     result = field.new_empty(*field.shape[:2], field.shape[2] // 2, field.shape[3] // 2)
     halve(field.contiguous().numpy(), result.numpy())
@@ -216,7 +216,7 @@ def pool_to(field: Tensor, size: tuple[int, int]) -> Tensor:
         return field[..., :1, :1].expand(*field.shape[:2], *size)
     if not fits_loops(field):
         return F.interpolate(field, size, mode="area")
-    from ..loops import pool_to as compiled
+    from ..loops.filters import pool_to as compiled
 
     result = field.new_empty(*field.shape[:2], *size)
     compiled(field.contiguous().numpy(), result.numpy())
@@ -231,7 +231,7 @@ def pool_weighted(field: Tensor, weight: Tensor, size: tuple[int, int]) -> Tenso
     """
     if not fits_loops(field, weight):
         return F.interpolate(field * weight, size, mode="area")
-    from ..loops import pool_weighted as compiled
+    from ..loops.filters import pool_weighted as compiled
 
     result = field.new_empty(max(len(field), len(weight)), field.shape[1], *size)
     compiled(field.contiguous().numpy(), weight.contiguous().numpy(), result.numpy())
@@ -293,7 +293,7 @@ def median(values: Tensor, counted: Tensor | None = None) -> Tensor:
 
 def _ranked(values: Tensor, counted: Tensor, ranks: Tensor) -> Tensor:
     """Return each row's number of a rank among those that are counted, on a CPU, in a third of NumPy's time."""
-    from ..loops import find_ranked
+    from ..loops.filters import find_ranked
 
     result = values.new_empty(len(values))
     find_ranked(values.contiguous().numpy(), counted.contiguous().numpy(), ranks.numpy(), result.numpy())

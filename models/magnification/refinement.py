@@ -251,7 +251,7 @@ def _normal(fields: Sequence[Tensor], factors: Tensor) -> Tensor:
 
 def _compiled_normal(fields: Sequence[Tensor], factors: Tensor) -> Tensor:
     """Return the same on a CPU, in half of the time: one pass over the fields, and half of a symmetric product."""
-    from ..loops import weigh_fields
+    from ..loops.filters import weigh_fields
 
     count, places = len(factors), factors.shape[2]
     design = factors.new_empty(count, sum(each.shape[1] for each in fields), 2, places).numpy()

@@ -194,7 +194,7 @@ def _relaxation(data: Tensor, rigidity: Tensor, motion: Tensor, sweeps: int) -> 
 
 def _compiled_relaxation(data: Tensor, rigidity: Tensor, motion: Tensor, sweeps: int) -> tuple[Tensor, Tensor]:
     """Return the same on a CPU, in a tenth of the time."""
-    from ..loops import relax
+    from ..loops.motion import relax
 
     found = motion.clone(memory_format=torch.contiguous_format)
     previous = found.clone()
@@ -415,7 +415,7 @@ def _sum(bands: list[_Linearised], motion: Tensor, noise: list[Tensor], factors:
 
 def _compiled_sum(bands: list[_Linearised], motion: Tensor, noise: list[Tensor], factors: list[float]) -> Tensor:
     """Return the same on a CPU, in one pass a band."""
-    from ..loops import add_equations
+    from ..loops.motion import add_equations
 
     result = motion.new_zeros(len(motion), 5, *motion.shape[2:])
     for each, factor, own in zip(bands, factors, noise, strict=True):
@@ -445,7 +445,7 @@ def _products(base: Tensor, warped: Tensor) -> Tensor:
 
 def _compiled_products(base: Tensor, warped: Tensor) -> Tensor:
     """Return the same on a CPU, in a fifth of the time."""
-    from ..loops import pool_products
+    from ..loops.motion import pool_products
 
     count, _, height, width = warped.shape
     still = warped.new_zeros(1, 2, height, width)

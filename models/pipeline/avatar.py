@@ -79,7 +79,7 @@ class AvatarPicture:
 
     def _codes_of(self, premultiplied: Tensor) -> Codes:
         """Return the codes [h, w, 3 or 4] of a premultiplied part [4, h, w]."""
-        from ..loops import straighten
+        from ..loops.colour import straighten
 
         codes = np.empty((*premultiplied.shape[1:], 4 if self.has_alpha else 3), np.uint16)
         straighten(premultiplied.cpu().contiguous().numpy(), np.float32(self.maximum), codes)

@@ -65,7 +65,7 @@ def solve_boxed(
     >>> solution.values, solution.converged
     (array([[1.5, 0. ]]), array([ True]))
     """
-    from ..loops import minimise_boxed
+    from ..loops.rig import minimise_boxed
 
     bounds = (np.broadcast_to(bound, target.shape) for bound in (low, high))
     matrix, right, least, most = (np.require(each, np.float64, ["C", "W"]) for each in (gram, target, *bounds))

@@ -89,7 +89,7 @@ def _products(base: Tensor, warped: Tensor, flow: Tensor) -> Tensor:
 
 def _compiled_products(base: Tensor, warped: Tensor, flow: Tensor) -> Tensor:
     """Return the same on a CPU, in a fifth of the time."""
-    from ..loops import pool_products
+    from ..loops.motion import pool_products
 
     count, _, height, width = flow.shape
     result = flow.new_empty(count, 6, height // 2, width // 2)
@@ -105,7 +105,7 @@ def _change(reference: Tensor, frames: Tensor) -> Tensor:
 
 def _compiled_change(reference: Tensor, frames: Tensor) -> Tensor:
     """Return the same on a CPU, in a thirtieth of the time."""
-    from ..loops import pool_change
+    from ..loops.motion import pool_change
 
     result = frames.new_empty(len(frames), 1, frames.shape[2] // 2, frames.shape[3] // 2)
     pool_change(reference.contiguous().numpy(), frames.contiguous().numpy(), result.numpy())
@@ -132,7 +132,7 @@ def _fine(image: Tensor) -> Tensor:
 
 def _compiled_gaussian(image: Tensor, sigma: float, reach: int) -> Tensor:
     """Return what `gaussian` does on a CPU, in half of the time where it reaches far."""
-    from ..loops import blur
+    from ..loops.filters import blur
 
     blurred = torch.empty_like(image, memory_format=torch.contiguous_format)
     blur(image.contiguous().numpy(), gaussian_kernel(sigma, reach)[reach:].numpy(), blurred.numpy())

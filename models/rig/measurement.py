@@ -87,7 +87,7 @@ class Measurement:
     def pull_of(self, motion: Array) -> Array:
         """Return J u of a motion [N, 2, S] px."""
         if fit_loops(self.precision, motion):
-            from ..loops import pull
+            from ..loops.rig import pull
 
             result = np.empty_like(motion)
             pull(self.precision, motion, result)
@@ -307,7 +307,7 @@ def initial_weights(seen: Measurement) -> Array:
 def _energy(precision: Array, pull: Array) -> Array:
     """Return hᵀJ⁻¹h for J [N, 3, S] and h [N, 2, S], in the directions in which J is not zero."""
     if fit_loops(precision, pull):
-        from ..loops import find_energy
+        from ..loops.rig import find_energy
 
         result = np.empty((len(pull), pull.shape[2]), np.float32)
         find_energy(precision, pull, result)

@@ -72,7 +72,7 @@ def marginalised(seen: Measurement, variance: Array) -> Measurement:
     (array([50.,  0., 50.], dtype=float32), array([25.,  0.], dtype=float32))
     """
     if fit_loops(seen.precision, seen.pull):
-        from ..loops import marginalise
+        from ..loops.rig import marginalise
 
         wider, weaker = np.empty_like(seen.precision), np.empty_like(seen.pull)
         marginalise(seen.precision, seen.pull, variance.astype(np.float32), wider, weaker)

@@ -63,7 +63,7 @@ class RgbConverter:
         return codes.astype(np.float32) if bits > 16 else codes / np.float32(2**bits - 1)
 
     def _from_yuv(self, frame: av.VideoFrame) -> NDArray[np.float32]:
-        from ..loops import mix
+        from ..loops.colour import mix
 
         stored = bits = bit_depth(frame.format)
         full = is_full_range(frame)

@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
+import bpy
+
+from ...backend_bridge.files.errors import InputError
+
 TURN = 0.05  # seconds that a step may hold Blender's main thread: three frames of a display at 60 Hz
 LONGEST_TURN = 1.0  # seconds, the same where Blender needs that long itself between two steps, to draw a heavy scene
 USUAL_PAUSE = 0.15  # seconds that Blender may take between two steps; longer, and it is drawing a heavy scene
@@ -32,15 +36,49 @@ def told_as(step: Step, steps: Generator[Step, None, Result]) -> Generator[Step,
 
     What is thrown in, as a cancel is, reaches it.
     """
+    return (yield from _wrapped(steps, told=lambda _: step))
+
+
+def in_one_scene(context: bpy.types.Context, steps: Generator[Step, None, Result]) -> Generator[Step, None, Result]:
+    """Run a generator that reads the context's scene at every step, and return what it returns.
+
+    Raises `InputError`, which the generator is told of as of a cancel, when another scene or view layer was chosen
+    between two steps: the rest would be of that one.
+    """
+    began = _scene_of(context)
+
+    def check() -> None:
+        if _scene_of(context) != began:
+            raise InputError(
+                "Another scene or view layer was chosen meanwhile; go back to the one with the avatar, and start again."
+            )
+
+    return (yield from _wrapped(steps, resumed=check))
+
+
+def _scene_of(context: bpy.types.Context) -> tuple[int, str]:
+    return context.scene.session_uid, context.view_layer.name
+
+
+def _wrapped(
+    steps: Generator[Step, None, Result],
+    told: Callable[[Step], Step] = lambda step: step,
+    resumed: Callable[[], None] = lambda: None,
+) -> Generator[Step, None, Result]:
+    """Run a generator; `told` makes what is yielded, `resumed` is called after each yield.
+
+    What is thrown in, and what `resumed` raises, is raised in the generator.
+    """
     try:
-        next(steps)
+        step = next(steps)
         while True:
             try:
-                yield step
+                yield told(step)
+                resumed()
             except BaseException as error:
-                steps.throw(error)
+                step = steps.throw(error)
             else:
-                next(steps)
+                step = next(steps)
     except StopIteration as end:
         result: Result = end.value
         return result

@@ -344,6 +344,10 @@ def add_a_scene() -> None:
     bpy.context.window.scene = bpy.data.scenes.new("Another")
 
 
+def add_a_view_layer() -> None:
+    bpy.context.window.view_layer = bpy.context.scene.view_layers.new("Another")
+
+
 MEANWHILE: dict[str, Callable[[], object]] = {
     "undo": lambda: bpy.ops.ed.undo(),
     "the avatar": lambda: bpy.data.objects.remove(bpy.data.objects["Head"]),
@@ -379,6 +383,17 @@ def test_what_is_taken_away_meanwhile_ends_it_in_a_sentence_and_leaves_nothing(
     assert not [each.name for each in left if each.name.startswith("MagPlus")]
 
 
+@pytest.mark.parametrize("what", [add_a_scene, add_a_view_layer])
+def test_another_scene_that_is_chosen_meanwhile_is_not_captured(folder: JobFolder, what: Callable[[], None]) -> None:
+    head = shot()
+    steps = capture(bpy.context, CaptureRequest(head), folder, blocking=True)
+    next(steps)
+    what()
+    with pytest.raises(InputError, match="Another scene or view layer was chosen meanwhile"):
+        run_to_end(steps)
+    assert not any(folder.avatar_dir.iterdir())
+
+
 def edit() -> None:
     bpy.context.view_layer.objects.active = bpy.data.objects["Head"]
     bpy.ops.object.mode_set(mode="EDIT")
@@ -396,8 +411,8 @@ SPOILED: dict[str, tuple[Callable[[], object], str]] = {
     "edited": (edit, "is being edited"),
     "hidden": (lambda: setattr(bpy.data.objects["Head"], "hide_render", True), "'Head' is hidden"),
     "excluded": (lambda: setattr(_alone(bpy.data.objects["Head"]), "exclude", True), "no longer there"),
-    "seen in its other scene": (go_to_its_other_scene, "changed before the avatar was captured"),
-    "in another scene": (add_a_scene, "no longer there|has no camera"),
+    "seen in its other scene": (go_to_its_other_scene, "Another scene or view layer was chosen"),
+    "in another scene": (add_a_scene, "Another scene or view layer was chosen"),
 }
 
 

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 from development.environments import SERIES
-from development.stages import STAGES, left_out
+from development.stages import STAGES, blender_parts, left_out
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = tomllib.loads((ROOT / "blender_manifest.toml").read_text("utf-8"))["version"]
@@ -52,6 +52,13 @@ def test_no_test_is_left_out_of_every_blender_series() -> None:
     assert sorted(whole) == sorted([SERIES["4.2"], SERIES["5.3"]]), "the oldest and the newest"
     for version in everything:
         assert not left_out(version, [version], fast=False), "where one is tested alone it runs all"
+
+
+def test_every_test_in_blender_is_in_one_of_the_parts() -> None:
+    below = ROOT / "tests"
+    places = [below / name for names in blender_parts().values() for name in names]
+    found = [file for place in places for file in ([place] if place.is_file() else place.rglob("test_*.py"))]
+    assert sorted(found) == sorted((below / "blender").rglob("test_*.py"))
 
 
 def test_every_file_of_code_says_its_licence_first() -> None:

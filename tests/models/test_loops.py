@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Compiled loops compute what PyTorch does on other devices, and where gradients are asked for."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from magplus.models import device, loops, warp
 from magplus.models.face import Window, rigid
 from magplus.models.face import correspondence as correspondence_module
 from magplus.models.face.correspondence import Correspondence
+from magplus.models.loops import colour, resampling, resizing
+from magplus.models.loops import motion as motion_loops
+from magplus.models.loops import rig as rig_loops
 from magplus.models.magnification import camera_state, filters, refinement, solver
 from magplus.models.magnification.motion import Motion
 from magplus.models.pipeline import restoration as restoration_module
@@ -89,7 +93,7 @@ def test_colours_are_opencvs(random):
     matrix = (torch.randn(3, 4, generator=random) / 2**16).numpy()
     matrix[:, 3] = 0.2
     mixed = np.empty((50, 66, 3), np.float32)
-    loops.mix(*codes, matrix, mixed)
+    colour.mix(*codes, matrix, mixed)
     picture = np.stack(codes, -1)[:, :66].astype(np.float32)
     wanted = cv2.transform(np.vstack([picture, picture[:1]]), matrix)[:50].clip(0, 1)
     assert np.abs(mixed - wanted).max() < 2e-7  # the same on a processor that rounds a product and its sum once
@@ -101,7 +105,7 @@ def test_a_picture_is_shrunk_as_by_opencv(random, size):
     """Whether a pixel covers a whole number of others or not."""
     image = torch.rand(3, *size, generator=random).numpy()
     found = np.empty((3, 32, 24), np.float32)
-    loops.shrink_by_area(image, found)
+    resizing.shrink_by_area(image, found)
     expected = np.stack([cv2.resize(plane, (24, 32), interpolation=cv2.INTER_AREA) for plane in image])
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -112,7 +116,7 @@ def test_a_frame_is_shown_alike(random):
     gain, offset = 0.5 + torch.rand(3, 12, 12, generator=random), torch.tensor([0.1, -0.2, 0.0])
     seen = (torch.rand(12, 12, generator=random) > 0.4).float()
     picture, soft = torch.empty_like(frame), torch.empty(60, 60)
-    loops.show(*(each.numpy() for each in (frame, reference, gain, offset, seen, picture, soft)))
+    resizing.show(*(each.numpy() for each in (frame, reference, gain, offset, seen, picture, soft)))
     everywhere = F.interpolate(torch.cat([gain, seen[None]])[None], size=(60, 60), mode="bilinear")[0]
     expected = torch.where(everywhere[3] > 0.99, 1.0, everywhere[3])
     assert torch.allclose(soft, expected, atol=1e-6)
@@ -323,7 +327,7 @@ def test_bounded_least_squares_are_scipys(random):
     expected = [lsq_linear(a, b[:, 0], (-0.02, 0.2), tol=1e-14).x for a, b in zip(columns, sides, strict=True)]
     for guess in (np.zeros((3, 20)), np.full((3, 20), 0.3), target.copy()):
         rounds = np.empty(3, np.int64)
-        loops.minimise_boxed(gram, target, low, high, 1e-10, 100, guess, rounds)
+        rig_loops.minimise_boxed(gram, target, low, high, 1e-10, 100, guess, rounds)
         assert (rounds > 0).all()
         np.testing.assert_allclose(guess, expected, atol=1e-8)
 
@@ -386,8 +390,11 @@ def test_workers_compile_at_once(tmp_path):
 
 
 def compiled_in(folder: Path, home: Path, processes: int = 1) -> str:
-    program = "import sys; sys.path.insert(0, sys.argv[1]); from magplus.models import loops; print('ok')"
-    root = Path(loops.__file__).resolve().parents[1] / "checkout"
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "from magplus.models.loops import load_all; load_all(); print('ok')"
+    )
+    root = Path(loops.__file__).resolve().parents[2] / "checkout"
     surroundings = {**os.environ, "NUMBA_CACHE_DIR": str(folder), "HOME": str(home), "XDG_CACHE_HOME": str(home)}
     running = [
         subprocess.Popen(
@@ -400,9 +407,17 @@ def compiled_in(folder: Path, home: Path, processes: int = 1) -> str:
     return said.pop() if len(said) == 1 else ""
 
 
+def test_a_loop_calls_only_those_of_its_own_file():
+    """Compiled code is kept until its own file changes: what it calls from another one could change unseen."""
+    shared = Path(loops.__file__).with_name("compiled.py")
+    for file in set(shared.parent.glob("[a-z]*.py")) - {shared}:
+        imports = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+        assert {node.module for node in imports if node.level} == {shared.stem}, file.name
+
+
 def test_the_loops_let_other_threads_run():
     """What they compute is no Python: the interpreter's lock is released."""
-    assert np.all([loop.targetoptions.get("nogil") for loop in (loops.look_up_spline, loops.relax)])
+    assert np.all([loop.targetoptions.get("nogil") for loop in (resampling.look_up_spline, motion_loops.relax)])
 
 
 @pytest.mark.parametrize("size", [(16, 24), (15, 23)])

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 ROOMS = ("operators", "magplus_addon", "backend_bridge", "models")
 # The command line is English, for programs read it; nothing that runs a job knows `training`,
 # and what is written in `loops` is for a compiler.
-ELSEWHERE = re.compile(r"/__main__\.py|/command_line\.py|/commands/|/translations/|^models/(training/|loops\.py)")
+ELSEWHERE = re.compile(r"/__main__\.py|/command_line\.py|/commands/|/translations/|^models/(training|loops)/")
 HELP = {"ArgumentParser", "add_argument", "add_parser", "add_subparsers"}
 SHOWN_AS = {"text", "heading", "bl_label", "title", "label", "confirm_text"}
 # What is written like text and is none: names of data, settings of nodes, words of other programs, what is drawn into
