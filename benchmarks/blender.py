@@ -107,7 +107,9 @@ def _measured(folder: Path, character: Path) -> dict[str, object]:
 
 def _tasks(context: bpy.types.Context, head: bpy.types.Object, folder: Path) -> Iterator[tuple[str, Held]]:
     """Run what a person has Blender do, the way the timer does it."""
-    capture, anchors, controls = (_part(f"operators.{name}") for name in ("capture", "match_face", "measure_controls"))
+    capture, anchors, controls = (
+        _part(f"operators.{name}") for name in ("avatar.capture", "match_face", "measure_controls")
+    )
     running, studio = _part("operators.running.job_manager"), _part("operators.rig.studio")
     job = _part("backend_bridge.job.folder").JobFolder.create(folder / "capture.magplus")
     request = capture.CaptureRequest(head)
@@ -158,7 +160,7 @@ def _no_picture(studio: Any) -> Iterator[None]:
         yield from ()
         return b""
 
-    capture = _part("operators.capture")
+    capture = _part("operators.avatar.capture")
     real, capture.photograph = capture.photograph, photograph
     try:
         yield

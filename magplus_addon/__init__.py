@@ -9,7 +9,6 @@ from ..operators import (
     animate,
     backends,
     bake,
-    capture,
     driver_scene,
     environment,
     footage,
@@ -23,6 +22,7 @@ from ..operators import (
     st_map,
 )
 from ..operators.animation import bake_list, event_markers
+from ..operators.avatar import capture
 from ..operators.running import job_manager
 from . import (
     commands,

@@ -7,8 +7,8 @@ import bpy
 
 from ..backend_bridge.job.judgement import NO_OFFSET, NO_ONSET
 from ..operators.animate import KIND as ANIMATE
+from ..operators.avatar.capture import KIND as CAPTURE
 from ..operators.blender.wording import CONTEXT
-from ..operators.capture import KIND as CAPTURE
 from ..operators.frames.clip import NO_FRAMES
 from ..operators.frames.shown import frames_shown
 from ..operators.match_face import KIND as ANCHORS

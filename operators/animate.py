@@ -19,23 +19,23 @@ from ..backend_bridge.worker_client.accepts import asks_for_more, check_accepted
 from ..backend_bridge.worker_client.client import WorkerClient
 from ..backend_bridge.worker_client.look import length_of
 from ..backend_bridge.worker_client.messages import Progress
-from .bare_scene import bare_scene
+from .avatar.bare_scene import bare_scene
+from .avatar.broken_drivers import broken_drivers
+from .avatar.capture import CaptureRequest, capture
+from .avatar.capture_cache import CaptureCache
+from .avatar.missing_textures import missing_textures
+from .avatar.movement import movement
+from .avatar.moving_shot import capture_shot
+from .avatar.picture_state import unknown_in
 from .blender.operator import ExplainedOperator, OperatorResult, refused, refusing
 from .blender.properties import BoolProperty, EnumProperty, FloatProperty, with_properties
 from .blender.wording import translated
-from .broken_drivers import broken_drivers
-from .capture import CaptureRequest, capture
-from .capture_cache import CaptureCache
 from .driver_scene import slider_time
 from .expected_time import start_timed
 from .footage import LONG, asks_for_part, looks
 from .frames.clip import check_in_steps
 from .import_result import BRINGING, Read, import_result, read_result
-from .missing_textures import missing_textures
-from .movement import movement
-from .moving_shot import capture_shot
 from .order import Order, disabled_reason, make_order
-from .picture_state import unknown_in
 from .report_lines import measured_lines
 from .rig.anchors import moved_anchors, scaled
 from .rig.avatar import face_companions, find_object

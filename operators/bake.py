@@ -31,6 +31,7 @@ from .animation.performance import ControlKeys, Performance, channels_here, excu
 from .animation.ranges import raise_ranges
 from .animation.scene_start import given_or_first
 from .animation.scene_time import LAST_FRAME, apex_kept, exact
+from .avatar.reasons import override_apart
 from .blender.data import shape_keys_of, wearers
 from .blender.operator import OperatorResult, refusing
 from .blender.properties import (
@@ -43,7 +44,6 @@ from .blender.properties import (
     with_properties,
 )
 from .blender.wording import translated
-from .reasons import override_apart
 from .rig.avatar import on_one_armature
 
 MOST_FRAMES = 500  # that are looked at of what plays below a layer

@@ -18,13 +18,13 @@ from .animation.bake_report import BakeReport
 from .animation.destination import Destination
 from .animation.performance import STILL, Performance, excursion
 from .animation.scene_time import SourceTime, exact
+from .avatar.bare_scene import bare_scene
+from .avatar.reasons import no_controls
 from .bake import bake_performance
-from .bare_scene import bare_scene
 from .blender.operator import ExplainedOperator, OperatorResult, refusing
 from .blender.properties import RELATIVE_PATH, FloatProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .measure_controls import choice_of
-from .reasons import no_controls
 from .rig.avatar import NO_AVATAR, chosen_avatar, face_companions
 from .rig.face_controls import ControlChoice, chosen_controls
 

@@ -14,12 +14,12 @@ from ..backend_bridge.job.folder import JobFolder
 from ..backend_bridge.job.spec import Expected
 from ..backend_bridge.rig.anchors import AnchorFile, read_anchors, write_anchors
 from ..backend_bridge.worker_client.messages import Progress
-from .bare_scene import bare_scene, captured_frame
+from .avatar.bare_scene import bare_scene, captured_frame
+from .avatar.reasons import no_controls
 from .blender.operator import OperatorResult, refusing
 from .blender.properties import RELATIVE_PATH, BoolProperty, IntProperty, StringProperty, with_properties
 from .blender.wording import translated
 from .measure_controls import choice_of
-from .reasons import no_controls
 from .rig.anchors import (
     anchors_of,
     first_guess,

@@ -14,10 +14,10 @@ from ..backend_bridge.files.errors import InputError
 from ..backend_bridge.rig.basis import Control
 from ..backend_bridge.rig.part_units import in_words, readings
 from ..backend_bridge.worker_client.messages import Progress
-from .bare_scene import bare_scene, captured_frame
+from .avatar.bare_scene import bare_scene, captured_frame
+from .avatar.broken_drivers import broken_drivers
 from .blender.operator import OperatorResult
 from .blender.properties import EnumProperty, with_properties
-from .broken_drivers import broken_drivers
 from .rig.appraisal import Appraisal
 from .rig.avatar import capture_problem, chosen_avatar, face_companions, seen_avatar_problem
 from .rig.basis import Survey, survey_steps

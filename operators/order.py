@@ -22,12 +22,12 @@ from ..backend_bridge.rig.regions import REGIONS
 from .animation.destination import Destination
 from .animation.obstacles import animation_problem
 from .animation.scene_time import exact, remapped_problem, scene_rate
+from .avatar.bare_scene import captured_frame
+from .avatar.reasons import linked_problem, no_controls, unkeyable
 from .backends import backend_problem, chosen_options
-from .bare_scene import captured_frame
 from .environment import environment_problem, preferences, worker_python
 from .footage import footage_problem, frame_rate
 from .measure_controls import choice_of
-from .reasons import linked_problem, no_controls, unkeyable
 from .rig.avatar import (
     capture_problem,
     chosen_avatar,

@@ -10,8 +10,8 @@ from pathlib import Path
 import bpy
 
 from ...backend_bridge.files.errors import ExitCode
-from ...operators import capture
 from ...operators.animate import make_job
+from ...operators.avatar import capture
 from ...operators.order import Order
 from ...operators.running.job_manager import Outcome, Status, Steps, TaskContext
 from . import animate, tasks

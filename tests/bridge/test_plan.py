@@ -33,7 +33,7 @@ ROOMS = {
         "pipeline",
         "training",
     ),
-    "operators": ("blender", "running", "rig", "animation", "frames", "sample"),
+    "operators": ("blender", "running", "rig", "animation", "frames", "avatar", "sample"),
 }
 STANDS_ON = ("face", "magnification", "rig", "video", "backends")  # what the pipeline stands on
 # The worker's script makes its folder the package `magplus`; until then there is nothing to be relative to.

@@ -16,7 +16,7 @@ import bpy
 
 from ....backend_bridge.files.errors import CancelledError, ExitCode, InputError, MagPlusError, error_of, worst_of
 from ....backend_bridge.files.version import magplus_version
-from ....operators.capture_cache import CaptureCache
+from ....operators.avatar.capture_cache import CaptureCache
 from ....operators.environment import worker_python
 from ....operators.running.job_manager import Outcome, Status
 from ....operators.running.worker_pool import Ended

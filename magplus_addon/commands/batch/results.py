@@ -32,7 +32,7 @@ from ....backend_bridge.job.report import Report
 from ....backend_bridge.job.shot import plate_of
 from ....backend_bridge.job.spec import JobSpec
 from ....operators.animation.scene_time import LAST_FRAME, SourceTime
-from ....operators.outside_files import changed_since
+from ....operators.avatar.outside_files import changed_since
 from .shots import Shot
 
 # The options that say where a result goes, and which worker carries a job out; all the others decide what the job is.

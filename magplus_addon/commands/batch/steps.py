@@ -16,10 +16,10 @@ from ....backend_bridge.job import measurements
 from ....operators.animate import check_with_worker, make_job
 from ....operators.animation.destination import Destination
 from ....operators.animation.scene_time import SourceTime
+from ....operators.avatar.capture_cache import CaptureCache
+from ....operators.avatar.outside_files import outside_files
 from ....operators.blender.saving import stamp_of
-from ....operators.capture_cache import CaptureCache
 from ....operators.import_result import import_result
-from ....operators.outside_files import outside_files
 from ....operators.running.job_manager import Outcome, Steps, TaskContext, manager
 from ....operators.running.worker_pool import Ended, run_jobs, worker_group
 from .. import animate

@@ -10,9 +10,9 @@ from pathlib import Path
 import bpy
 import pytest
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
+from bl_ext.user_default.magplus.operators.avatar.bare_scene import bare_scene
+from bl_ext.user_default.magplus.operators.avatar.reasons import override_apart
 from bl_ext.user_default.magplus.operators.bake import bake_controls
-from bl_ext.user_default.magplus.operators.bare_scene import bare_scene
-from bl_ext.user_default.magplus.operators.reasons import override_apart
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 
 from tests.blender.head import make_head

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE
 from bl_ext.user_default.magplus.operators.animation.strength import set_strength
-from bl_ext.user_default.magplus.operators.bare_scene import bare_scene
+from bl_ext.user_default.magplus.operators.avatar.bare_scene import bare_scene
 from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 

@@ -12,7 +12,7 @@ import pytest
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE
 from bl_ext.user_default.magplus.operators.animation.keyframes import find_curve
-from bl_ext.user_default.magplus.operators.bare_scene import bare_scene
+from bl_ext.user_default.magplus.operators.avatar.bare_scene import bare_scene
 from bl_ext.user_default.magplus.operators.rig.controls import LiveChannel
 from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls

@@ -9,7 +9,7 @@ import bpy
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.magplus_addon.commands.scene_settings import settings_kept
-from bl_ext.user_default.magplus.operators.bare_scene import captured_frame
+from bl_ext.user_default.magplus.operators.avatar.bare_scene import captured_frame
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 
 from tests.blender.jobs import pulse, solved

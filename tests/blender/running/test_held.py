@@ -22,11 +22,11 @@ from bl_ext.user_default.magplus.backend_bridge.job.shot import Shot
 from bl_ext.user_default.magplus.operators.animate import make_job
 from bl_ext.user_default.magplus.operators.animation.keyframes import all_curves
 from bl_ext.user_default.magplus.operators.animation.strength import add_strength
-from bl_ext.user_default.magplus.operators.capture import CaptureRequest, capture
+from bl_ext.user_default.magplus.operators.avatar.capture import CaptureRequest, capture
+from bl_ext.user_default.magplus.operators.avatar.movement import movement
+from bl_ext.user_default.magplus.operators.avatar.moving_shot import capture_shot
 from bl_ext.user_default.magplus.operators.match_face import show_anchors
 from bl_ext.user_default.magplus.operators.measure_controls import measure_controls
-from bl_ext.user_default.magplus.operators.movement import movement
-from bl_ext.user_default.magplus.operators.moving_shot import capture_shot
 from bl_ext.user_default.magplus.operators.order import make_order
 from bl_ext.user_default.magplus.operators.rig.studio import Viewpoint
 from bl_ext.user_default.magplus.operators.running import steps as running

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import bpy
 
-from .blender.data import shape_keys_of
+from ..blender.data import shape_keys_of
+from ..rig.controls import RigControl
+from ..rig.kinds import KINDS
+from ..rig.kinds.control_kind import DRIVEN, LINKED
+from ..rig.kinds.shape_key import ABSOLUTE
 from .broken_drivers import broken_drivers
-from .rig.controls import RigControl
-from .rig.kinds import KINDS
-from .rig.kinds.control_kind import DRIVEN, LINKED
-from .rig.kinds.shape_key import ABSOLUTE
 
 
 def linked_problem(avatar: bpy.types.Object) -> str:

@@ -16,13 +16,13 @@ from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
 from bl_ext.user_default.magplus.operators.animation.destination import LAYER, NEW_ACTION, REPLACE, Destination
+from bl_ext.user_default.magplus.operators.avatar.bare_scene import bare_scene
+from bl_ext.user_default.magplus.operators.avatar.capture import CaptureRequest, capture
+from bl_ext.user_default.magplus.operators.avatar.movement import movement
 from bl_ext.user_default.magplus.operators.bake import bake_controls
-from bl_ext.user_default.magplus.operators.bare_scene import bare_scene
-from bl_ext.user_default.magplus.operators.capture import CaptureRequest, capture
 from bl_ext.user_default.magplus.operators.frames.clip import Clip
 from bl_ext.user_default.magplus.operators.frames.image import load
 from bl_ext.user_default.magplus.operators.frames.plane import add_plane
-from bl_ext.user_default.magplus.operators.movement import movement
 from bl_ext.user_default.magplus.operators.rig.kinds.shape_key import shape_key_controls
 from bl_ext.user_default.magplus.operators.rig.steady import Place, switched_off
 from bl_ext.user_default.magplus.operators.running.steps import run_to_end

@@ -9,31 +9,31 @@ from pathlib import Path
 
 import bpy
 
-from ..backend_bridge.files.errors import InputError, MagPlusError
-from ..backend_bridge.job import artefacts
-from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import AVATAR, Avatar, Expected
-from ..backend_bridge.worker_client.messages import Progress
+from ...backend_bridge.files.errors import InputError, MagPlusError
+from ...backend_bridge.job import artefacts
+from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.job.spec import AVATAR, Avatar, Expected
+from ...backend_bridge.worker_client.messages import Progress
+from ..blender.data import shape_keys_of
+from ..blender.operator import ExplainedOperator, OperatorResult
+from ..blender.properties import RELATIVE_PATH, EnumProperty, IntVectorProperty, StringProperty, with_properties
+from ..blender.wording import translated
+from ..rig.avatar import capture_problem, face_companions
+from ..rig.basis import Survey, survey_steps
+from ..rig.controls import RigControl
+from ..rig.face import Face, face_steps, grown
+from ..rig.face_controls import default_controls
+from ..rig.features import expected_anchors, find_features
+from ..rig.projection import camera_problem, picture_size, present_projection
+from ..rig.steady import steadily
+from ..rig.studio import Style, Viewpoint, camera_to_use, photograph, present_view
+from ..rig.surface import rendered_objects
+from ..running.background import computed_beside
+from ..running.job_manager import Outcome, Steps, TaskContext, manager
+from ..running.steps import in_one_scene, run_to_end
+from ..running.task_operator import busy_reason
 from .bare_scene import bare_scene
-from .blender.data import shape_keys_of
-from .blender.operator import ExplainedOperator, OperatorResult
-from .blender.properties import RELATIVE_PATH, EnumProperty, IntVectorProperty, StringProperty, with_properties
-from .blender.wording import translated
 from .reasons import no_controls
-from .rig.avatar import capture_problem, face_companions
-from .rig.basis import Survey, survey_steps
-from .rig.controls import RigControl
-from .rig.face import Face, face_steps, grown
-from .rig.face_controls import default_controls
-from .rig.features import expected_anchors, find_features
-from .rig.projection import camera_problem, picture_size, present_projection
-from .rig.steady import steadily
-from .rig.studio import Style, Viewpoint, camera_to_use, photograph, present_view
-from .rig.surface import rendered_objects
-from .running.background import computed_beside
-from .running.job_manager import Outcome, Steps, TaskContext, manager
-from .running.steps import in_one_scene, run_to_end
-from .running.task_operator import busy_reason
 
 KIND = "capture"
 SMALLEST = 16  # px; nothing can be seen in a smaller picture

@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.magplus.operators.missing_textures import missing_textures
+from bl_ext.user_default.magplus.operators.avatar.missing_textures import missing_textures
 
 from tests.blender.head import make_head, write_png
 

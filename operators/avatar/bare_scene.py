@@ -9,12 +9,12 @@ from typing import Any
 
 import bpy
 
-from .animation.keyframes import animated_channel
-from .animation.nla import playing
-from .animation.strength import bakes_on_curves, silenced
-from .blender.saving import around_saving
-from .frames.plane import is_result_plane
-from .rig.controls import LiveChannel
+from ..animation.keyframes import animated_channel
+from ..animation.nla import playing
+from ..animation.strength import bakes_on_curves, silenced
+from ..blender.saving import around_saving
+from ..frames.plane import is_result_plane
+from ..rig.controls import LiveChannel
 
 
 def captured_frame(settings: Any) -> int:

@@ -44,7 +44,7 @@ def turning(tmp_path: Path) -> Path:
 @pytest.fixture
 def rendered(module: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The scene frames whose plates are rendered."""
-    shots, frames = module("operators.moving_shot"), []
+    shots, frames = module("operators.avatar.moving_shot"), []
     real = shots.photograph
 
     def photograph(context: bpy.types.Context, *rest: Any) -> Any:
@@ -75,7 +75,7 @@ def test_an_attempt_that_was_cut_off_is_gone_on_with(
     turning: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job, shots = turning.with_name("shot.magplus"), module("operators.moving_shot")
+    job, shots = turning.with_name("shot.magplus"), module("operators.avatar.moving_shot")
     real = shots._capture_frame
 
     def cut_off(*arguments: Any) -> Any:
@@ -192,11 +192,11 @@ def test_a_lamps_distribution_is_part_of_what_a_capture_is_made_from(
     profile.write_text("IESNA:LM-63-2002")
     node = bpy.data.node_groups.new("Lamp", "ShaderNodeTree").nodes.new("ShaderNodeTexIES")
     node.mode, node.filepath = "EXTERNAL", str(profile)
-    request = module("operators.capture").CaptureRequest(bpy.data.objects["Ann"])
+    request = module("operators.avatar.capture").CaptureRequest(bpy.data.objects["Ann"])
     hashing = module("backend_bridge.files.hashing")
 
     def key() -> str:
-        return str(module("operators.capture_key").key_of(bpy.context, request, "1.0", hashing.KnownHashes()))
+        return str(module("operators.avatar.capture_key").key_of(bpy.context, request, "1.0", hashing.KnownHashes()))
 
     before = key()
     assert key() == before

@@ -8,9 +8,9 @@ from typing import Any
 
 import bpy
 import pytest
-from bl_ext.user_default.magplus.operators.capture_key import moment_of
-from bl_ext.user_default.magplus.operators.picture_state import state_of, unknown_in
-from bl_ext.user_default.magplus.operators.rig_state import rig_of
+from bl_ext.user_default.magplus.operators.avatar.capture_key import moment_of
+from bl_ext.user_default.magplus.operators.avatar.picture_state import state_of, unknown_in
+from bl_ext.user_default.magplus.operators.avatar.rig_state import rig_of
 
 from tests.blender.head import add_armature, add_camera, make_head
 

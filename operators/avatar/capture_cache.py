@@ -10,15 +10,15 @@ from pathlib import Path
 
 import bpy
 
-from ..backend_bridge.files.disk import explained
-from ..backend_bridge.files.errors import MagPlusError
-from ..backend_bridge.files.hashing import KnownHashes, fingerprint_of
-from ..backend_bridge.files.plain import check_plain, read_plain
-from ..backend_bridge.files.typed_json import Format
-from ..backend_bridge.files.whole import write_whole
-from ..backend_bridge.job import artefacts
-from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.spec import AVATAR, Avatar
+from ...backend_bridge.files.disk import explained
+from ...backend_bridge.files.errors import MagPlusError
+from ...backend_bridge.files.hashing import KnownHashes, fingerprint_of
+from ...backend_bridge.files.plain import check_plain, read_plain
+from ...backend_bridge.files.typed_json import Format
+from ...backend_bridge.files.whole import write_whole
+from ...backend_bridge.job import artefacts
+from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.job.spec import AVATAR, Avatar
 from .capture import CaptureRequest
 from .capture_key import key_of, moment_of
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import bpy
 import pytest
 from bl_ext.user_default.magplus.magplus_addon.commands import main
-from bl_ext.user_default.magplus.operators.broken_drivers import broken_drivers
-from bl_ext.user_default.magplus.operators.reasons import no_controls
+from bl_ext.user_default.magplus.operators.avatar.broken_drivers import broken_drivers
+from bl_ext.user_default.magplus.operators.avatar.reasons import no_controls
 from bl_ext.user_default.magplus.operators.rig.face_controls import default_controls
 
 from tests.blender.head import add_armature, add_camera, make_head

@@ -10,8 +10,8 @@ from typing import Any
 import bpy
 import numpy as np
 
+from ..blender.data import mesh_of, pose_bones_of, shape_keys_of
 from .bare_scene import animated_blocks
-from .blender.data import mesh_of, pose_bones_of, shape_keys_of
 from .picture_state import Settings
 
 _OF_KEYS = frozenset({"data", "points", "relative_key", "value"})  # read apart; its value is of the pose

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import bpy
 
-from .blender.data import drivers_of
-from .rig.face_rig import FaceRig
+from ..blender.data import drivers_of
+from ..rig.face_rig import FaceRig
 
 MOST_NAMES = 3  # that are said
 

@@ -11,28 +11,28 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backend_bridge.files.disk import explained
-from ..backend_bridge.files.errors import InputError
-from ..backend_bridge.files.hashing import KnownHashes, fingerprint_of
-from ..backend_bridge.files.version import magplus_version
-from ..backend_bridge.job import artefacts
-from ..backend_bridge.job.folder import JobFolder
-from ..backend_bridge.job.shot import Shot, check_plates
-from ..backend_bridge.rig.surface import Surface
-from ..backend_bridge.worker_client.messages import Progress
+from ...backend_bridge.files.disk import explained
+from ...backend_bridge.files.errors import InputError
+from ...backend_bridge.files.hashing import KnownHashes, fingerprint_of
+from ...backend_bridge.files.version import magplus_version
+from ...backend_bridge.job import artefacts
+from ...backend_bridge.job.folder import JobFolder
+from ...backend_bridge.job.shot import Shot, check_plates
+from ...backend_bridge.rig.surface import Surface
+from ...backend_bridge.worker_client.messages import Progress
+from ..rig.face import Face, face_steps, points_of
+from ..rig.face_controls import default_controls
+from ..rig.projection import Points, Projection, present_projection
+from ..rig.steady import Place, steadily, switched_off
+from ..rig.studio import Style, camera_to_use, photograph
+from ..rig.surface import visible_points
+from ..running.steps import in_one_scene, told_as
 from .bare_scene import bare_scene
 from .capture import CaptureRequest
 from .capture_cache import CaptureCache
 from .capture_key import is_as_saved, key_of
 from .picture_state import state_of, unknown_in
-from .rig.face import Face, face_steps, points_of
-from .rig.face_controls import default_controls
-from .rig.projection import Points, Projection, present_projection
-from .rig.steady import Place, steadily, switched_off
-from .rig.studio import Style, camera_to_use, photograph
-from .rig.surface import visible_points
 from .rig_state import rig_of
-from .running.steps import in_one_scene, told_as
 
 CAPTURING = "Capturing the shot"
 ON_THE_SKIN = 0.03  # of the face: lashes, brows and a beard are nearer, glasses and hands farther away

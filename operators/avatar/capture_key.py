@@ -10,14 +10,14 @@ from typing import Any
 
 import bpy
 
-from ..backend_bridge.files.hashing import KnownHashes, fingerprint_of
-from .animation.keyframes import animated_channel
-from .animation.nla import playing
+from ...backend_bridge.files.hashing import KnownHashes, fingerprint_of
+from ..animation.keyframes import animated_channel
+from ..animation.nla import playing
+from ..rig.controls import RigControl
 from .bare_scene import animated_blocks, bare_scene
 from .capture import CaptureRequest
 from .outside_files import contents, outside_files
 from .picture_state import state_of
-from .rig.controls import RigControl
 
 # Modifiers whose result depends on the frame, or may.
 _SIMULATED = frozenset(

@@ -14,7 +14,7 @@ from typing import Any
 
 import bpy
 
-from ..backend_bridge.files.hashing import KnownHashes, fingerprint_of
+from ...backend_bridge.files.hashing import KnownHashes, fingerprint_of
 
 NONE = "none"  # stands for a file that isn't there: it may be put back
 ALL = "*"

@@ -8,10 +8,10 @@ from collections.abc import Generator
 import bpy
 import numpy as np
 
-from ..backend_bridge.worker_client.messages import Progress
+from ...backend_bridge.worker_client.messages import Progress
+from ..rig.projection import Points, present_projection, usable_camera
+from ..rig.surface import LOOKING, read_points
 from .bare_scene import bare_scene
-from .rig.projection import Points, present_projection, usable_camera
-from .rig.surface import LOOKING, read_points
 
 SEEN = 0.5  # px; less shows nowhere
 LOOKS = 5  # frames that are looked at

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from bl_ext.user_default.magplus.backend_bridge.files.errors import InputError
 from bl_ext.user_default.magplus.operators.animation.destination import Destination
+from bl_ext.user_default.magplus.operators.avatar.reasons import unkeyable
 from bl_ext.user_default.magplus.operators.live_link import import_live_link
 from bl_ext.user_default.magplus.operators.order import settings_problem
-from bl_ext.user_default.magplus.operators.reasons import unkeyable
 from bl_ext.user_default.magplus.operators.rig.kinds.bone import bone_controls
 
 from tests.blender.head import add_armature, add_camera, add_key, make_head

@@ -17,7 +17,7 @@ from bl_ext.user_default.magplus.backend_bridge.job.folder import JobFolder
 from bl_ext.user_default.magplus.backend_bridge.job.spec import Avatar
 from bl_ext.user_default.magplus.backend_bridge.rig.basis import RigBasis
 from bl_ext.user_default.magplus.backend_bridge.worker_client.messages import Progress
-from bl_ext.user_default.magplus.operators.capture import CaptureRequest, capture
+from bl_ext.user_default.magplus.operators.avatar.capture import CaptureRequest, capture
 from bl_ext.user_default.magplus.operators.rig.avatar import face_companions
 from bl_ext.user_default.magplus.operators.rig.kinds.property import property_controls
 from bl_ext.user_default.magplus.operators.rig.studio import Viewpoint
