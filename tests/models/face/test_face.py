@@ -509,8 +509,9 @@ class TestAlignment:
         if change == "bars":
             spoiled[: max(low - 12, 0)] = spoiled[high + 12 :] = 0
         else:
-            wave = 8 * np.pi * np.arange(portrait.shape[1]) / float(np.ptp(mesh[:, 0]))
-            spoiled = np.clip(portrait * np.float32(1 + 0.1 * np.sin(wave))[:, None], 0, 1)
+            y, x = np.indices(portrait.shape[:2])
+            wave = 8 * np.pi * (x + 0.6 * y) / float(np.ptp(mesh[:, 0]))
+            spoiled = np.clip(portrait * np.float32(1 + 0.1 * np.sin(wave))[..., None], 0, 1)
         frames = clip_of([portrait, spoiled])
         track = follow_face(frames, landmarker)
         crop = SteadyCrop.follow(track, 0)
