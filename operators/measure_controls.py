@@ -48,6 +48,7 @@ def measure_controls(
 
     def steps(task: TaskContext) -> Steps:
         scene = context.scene
+        avatar = scene.magplus.avatar
         if problem := capture_problem(context, target, vertex_group):
             raise InputError(problem)
         objects = (target, *face_companions(context, target))
@@ -70,7 +71,7 @@ def measure_controls(
         yield LOOKING
         units = [in_words(reading) for reading in readings(survey.basis)]
         yield LOOKING
-        if scene.magplus.avatar != target:
+        if scene.magplus.avatar != avatar:  # the list would be of the one before
             raise InputError(CHANGED)
         _fill_list(scene.magplus, survey.basis.controls, appraisals, units)
         chosen = sum(entry.solve for entry in scene.magplus.controls)

@@ -42,6 +42,8 @@ def unclipped(frame: Image, reference: Image, face: Mask, width: float) -> tuple
     >>> float(np.abs(found - 1.6 * skin).max()) < 0.02, bool(lost.any())
     (True, False)
     """
+    if frame.max() < CLIPPED:  # nearly always
+        return frame, np.zeros(frame.shape[1:], np.bool_)
     clips = (frame >= CLIPPED) & (reference < CLIPPED)
     lost: Mask = np.asarray(clips.any(0))
     if np.count_nonzero(lost & face) <= _LEAST * np.count_nonzero(face):

@@ -263,7 +263,9 @@ class Visibility:
         That is what is near by on the reference, or near where a `shift` has brought it.
         """
         here = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit))).max(0)
-        return here if shift is None else np.minimum(here, self._beyond_reach(brought_back(lit, shift), None))
+        if shift is None or here[self._face].max() <= min(_DIFFERENT):
+            return here
+        return np.minimum(here, self._beyond_reach(brought_back(lit, shift), None))
 
     def _covered(self, lit: Image, away: Plane, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
         """Return where something is before the face: what differs by more than `tolerance`, see `_beyond_reach`."""
