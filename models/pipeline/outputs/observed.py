@@ -48,8 +48,7 @@ SURE = 2.5  # of rest; the motion of noise, a quantile of so many pixels, has up
 # Of the face's width: what moves by less in a frame by itself is noise, what moves by more and back is no skin; and the
 # share of it that an expression has beside it.
 SPIKE, LEAP, BESIDE = 1e-3, 2e-2, 0.2
-# s, in which a face doesn't go from `BESIDE` of it to nearly all of where it stays, nor leaps.
-AT_ONCE, NEARLY_ALL = 0.05, 0.8
+AT_ONCE = 0.05  # s, in which a face doesn't leap
 HELD = 5e-3  # of the face's width: motion that is an expression even where no frame shows rest; noise is below 1.5e-3
 # Of the face's width: up to so much parallax of a head that turns, it is exactly distinguished from the face's own
 # motion; and how many times what is beyond may be left in that (1.5 at 10 degrees).
@@ -406,8 +405,6 @@ class Observed:
         if peaks.max() < max(least, min(CONTRAST * rest, HELD)) or _is_spike(peaks, rest):
             return None
         certain = min(HELD, (SURE - 1) * rest)
-        if self.compression.copied >= LEAST_COPIED and _is_step(self._seconds[trusted], peaks):
-            return None
         return find_event(seconds, peaks, certain, 2 * curves)  # of all of the face, and of its regions
 
     def _with_noise(self, peaks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -465,23 +462,6 @@ def _without_leaps(seconds: NDArray[np.float64], peaks: NDArray[np.float64]) -> 
     beside = np.maximum(peaks[:-2], peaks[2:])
     alone = (peaks[1:-1] > LEAP) & (beside < BESIDE * peaks[1:-1]) & (seconds[2:] - seconds[:-2] < 2 * AT_ONCE)
     return np.r_[peaks[0], np.where(alone, beside, peaks[1:-1]), peaks[-1]]
-
-
-def _is_step(seconds: NDArray[np.float64], peaks: NDArray[np.float64]) -> bool:
-    """Return whether motion of every frame, [T], goes at once to where it stays, which muscles are too slow for.
-
-    What a codec codes anew and copies from then on does so.
-
-    >>> at = np.arange(6) / 30
-    >>> [_is_step(at, np.array(each)) for each in ([0.0, 0, 0, 4, 4, 5], [0.0, 0, 2, 4, 5, 5], [0.0, 0, 4, 4, 2, 0])]
-    [True, False, False]
-    """
-    stays = float(np.median(peaks[peaks > peaks.max() / 2]))
-    low = np.flatnonzero(peaks < BESIDE * stays)
-    if not len(low) or low[-1] + 1 >= len(peaks):
-        return False
-    last = int(low[-1])
-    return bool(peaks[last + 1 :].min() > NEARLY_ALL * stays and seconds[last + 1] - seconds[last] < AT_ONCE)
 
 
 def _settles(reference: float, rested: float) -> str:

@@ -215,13 +215,6 @@ def test_a_key_frame_of_a_strong_codec_is_no_event_and_the_brows_are(tmp_path):
     assert seen.event.apex == pytest.approx(APEX / 30, abs=0.04)
 
 
-@pytest.mark.parametrize(("onset", "copied", "moves"), [(1, 0.4, False), (4, 0.4, True), (1, 0.0, True)])
-def test_what_a_codec_moves_at_once_and_copies_on_is_no_event(tmp_path, onset, copied, moves):
-    """A key frame's blocks, copied until the end of the clip; an expression that is held has taken some frames."""
-    held = 4e-3 * np.clip((np.arange(COUNT) - APEX) / onset, 0, 1)
-    assert (observed(tmp_path, whole=held, copied=copied).event is not None) is moves
-
-
 def test_what_leaps_in_one_frame_farther_than_skin_does_is_no_event_and_the_brows_are(tmp_path):
     """Dark glasses that come down and are taken for skin in between."""
     leap = np.where(np.arange(COUNT) == 20, 0.1, 0.0)
