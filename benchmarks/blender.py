@@ -190,11 +190,17 @@ def _pumped(manager: Any, body: Callable[[Any], Generator[Any, None, Any]]) -> H
 
 
 def _place(generator: Generator[Any, None, Any]) -> str:
-    """Return the function in which a generator goes on: the innermost one that it waits for."""
-    while (inner := getattr(generator, "gi_yieldfrom", None)) is not None:
+    """Return the function in which a generator goes on: the innermost one that it waits for, or that it steps."""
+    while inner := getattr(generator, "gi_yieldfrom", None) or _stepped(generator):
         generator = inner
     frame = getattr(generator, "gi_frame", None)
     return f"{frame.f_code.co_qualname}, line {frame.f_lineno}" if frame is not None else ""
+
+
+def _stepped(generator: Any) -> Any:
+    """Return the generator that one of `operators.running.steps` runs step by step, None where there is none."""
+    frame = getattr(generator, "gi_frame", None)
+    return frame.f_locals.get("steps") if frame is not None and frame.f_code.co_name == "_wrapped" else None
 
 
 def _single_calls(context: bpy.types.Context, head: bpy.types.Object) -> dict[str, float]:
