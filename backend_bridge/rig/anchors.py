@@ -77,9 +77,8 @@ ANCHORS = Format(AnchorFile, "anchors", "a file of anchors", "correct it, or exp
 def read_anchors(path: Path) -> AnchorFile:
     """Read a file of anchors. Raises `InputError` for one that is missing, or is none."""
     try:
-        if (
-            not path.is_file() or path.stat().st_size > LARGEST
-        ):  # a device has no end, and a video isn't read for nothing
+        # A device has no end, and a video isn't read for nothing.
+        if not path.is_file() or path.stat().st_size > LARGEST:
             raise OSError(errno.EINVAL, "no file of anchors", str(path))
         data = path.read_bytes()
     except (OSError, ValueError) as error:

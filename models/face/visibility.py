@@ -213,17 +213,21 @@ class Visibility:
         own = grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
         shift = self._shift(landmarks)
         skin, light = seen, self._light.between(small, seen)
-        waves = self._moire(small, light, seen)
+        lit = light.on(small)
+        waves = self._moire(small, lit, seen)
         if waves is not None:
             small = small * waves
             light = self._light.between(small, seen)
-        for tolerance in _DIFFERENT:
             lit = light.on(small)
-            uncovered = seen & ~self._covered(lit, self._beyond_reach(lit, shift), seen, own, eyes, tolerance)
+        away = self._beyond_reach(lit, shift)
+        for tolerance in _DIFFERENT:
+            uncovered = seen & ~self._covered(lit, away, seen, own, eyes, tolerance)
             if not np.array_equal(uncovered, skin):
                 skin, light = uncovered, self._light.between(small, uncovered)
+                lit = light.on(small)
+                away = self._beyond_reach(lit, shift)
         seen = skin.copy()
-        for eye in self._hidden_eyes(self._beyond_reach(light.on(small), shift), seen, eyes, points):
+        for eye in self._hidden_eyes(away, seen, eyes, points):
             seen &= ~eye
         inside = (self._inside & within).ravel()
         for inner, beside in self._parts:  # what hides most of a region may be missed in the rest of it
@@ -238,13 +242,13 @@ class Visibility:
             light = replace(light, gain=light.gain * waves)
         return _Comparison(seen, light if light.differs(self._face, _SAME_LIGHT) else None)
 
-    def _moire(self, small: Image, light: Light, seen: Mask) -> Image | None:
+    def _moire(self, small: Image, lit: Image, seen: Mask) -> Image | None:
         """Return the gain [3, 128, 128] that takes waves of moiré out of a frame, None where there are none."""
 
         def evened(frame: Image) -> Image:
             return self._light.between(frame, seen).on(frame)
 
-        return without_moire(small, light.on(small), evened, self._small, seen & self._face, self._width)
+        return without_moire(small, lit, evened, self._small, seen & self._face, self._width)
 
     def _is_only_jaw(self, seen: Mask) -> bool:
         """Whether nothing is seen by which a head that turns can be told from a jaw that moves aside."""
