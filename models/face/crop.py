@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -319,7 +320,7 @@ class _Scene:
         caption or somebody behind: the local means and contrasts that frames are aligned by reach from there into it.
         """
         given, template, face = crop[0].numpy(), self.template[0].numpy(), self.face
-        gain = np.float32(np.median(template[:, face]) / max(float(np.median(given[:, face])), 1e-3))
+        gain = np.float32(self._level / max(float(np.median(given[:, face])), 1e-3))
         lit = self.light.without_bands(given)
         if lit is given:
             width = face_width(self.landmarks)
@@ -328,6 +329,11 @@ class _Scene:
         if lit is not given:
             self.evened.add(index)
         return torch.from_numpy(self._among_same(lit, template[0] / np.maximum(gain, np.float32(1e-3))))[None]
+
+    @cached_property
+    def _level(self) -> np.float32:
+        """The median brightness of the reference's face."""
+        return np.float32(np.median(self.template[0].numpy()[:, self.face]))
 
     def _in_light(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
         return self.light.between(crop, self.face).on(crop)
