@@ -36,12 +36,8 @@ def load_package(root: Path) -> None:
 if __name__ == "__main__":
     if "magplus" not in sys.modules:
         load_package(Path(__file__).resolve().parents[2])
-    from magplus.backend_bridge.worker.memory import keep_freed_memory, without_thread_caches
-
-    if {"run", "serve"}.intersection(sys.argv[1:2]):
-        without_thread_caches()
-
     from magplus.backend_bridge.worker.command_line import main
+    from magplus.backend_bridge.worker.memory import keep_freed_memory
     from magplus.backend_bridge.worker_client.process import is_foreign
 
     # Started by hand or by a farm it has that machine's variables; no library that reads them is loaded yet.
