@@ -6,7 +6,17 @@ from .depth import face_depth
 from .footage import comparable
 from .gaze import eyes_part
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
-from .lids import LidModel, blinks, closures, closures_of_each, closures_of_seen, mesh_weight
+from .lids import (
+    LidModel,
+    blinks,
+    closures,
+    closures_of_each,
+    closures_of_seen,
+    mesh_weight,
+    nearly_shut,
+    openings,
+    usual_opening,
+)
 from .moving_cover import MovingCover
 from .passing_cover import COVER_SIDE, are_specks, cover_of, packed_cover, passing
 from .pose import head_turn, turned_by
@@ -67,6 +77,8 @@ __all__ = [
     "may_be_calmer",
     "mesh_weight",
     "nearer_to_rest",
+    "nearly_shut",
+    "openings",
     "packed_cover",
     "passing",
     "regions",
@@ -78,4 +90,5 @@ __all__ = [
     "split_rigid",
     "turned_by",
     "undisturbed",
+    "usual_opening",
 ]

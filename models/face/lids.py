@@ -32,6 +32,8 @@ _LEAST_OPEN = 0.12  # of the eye's width: an eye that is less open is closed, an
 _BLINK = (0.2, 0.4)  # closure at which the mesh's weight rises from 0, and at which it is 1
 _ONE_EYE = 0.4  # difference of the eyes' closures that is a wink and not the mesh's error
 _FOLD = 0.45  # of the eye's width: how far above its edge the skin of the lid moves with it
+_USUALLY = 0.75  # quantile of a clip's openings: a blink takes up to half of a clip of a micro-expression
+_NEARLY_SHUT = 0.5  # of that opening; a look down leaves more
 _MOST = 0.95  # of the opening, that the upper lid goes down by
 
 
@@ -44,6 +46,19 @@ def apertures(landmarks: Landmarks) -> NDArray[np.float64]:
         width = np.linalg.norm(points[:, outer] - points[:, inner], axis=-1)
         columns.append(np.maximum(gaps[:, 2:5].mean(1) / np.maximum(width, 1e-6) - _SHUT, 0.0))
     return np.stack(columns, 1)
+
+
+def usual_opening(landmarks: Landmarks) -> float:
+    """Return how far the eyes are open for most of a clip of [T, 478, 2+] landmarks, in widths of an eye."""
+    return float(np.quantile(apertures(landmarks).mean(1), _USUALLY))
+
+
+def nearly_shut(landmarks: Landmarks, usual: float) -> NDArray[np.bool_]:
+    """Return [N], in which frames the eyes are less than half as open as is usual (`usual_opening`): none if shut then.
+
+    landmarks: [N, 478, 2+].
+    """
+    return np.asarray(apertures(landmarks).mean(1) < _NEARLY_SHUT * usual) & (usual > _LEAST_OPEN)
 
 
 def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:

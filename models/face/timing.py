@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 
 from ...backend_bridge.rig.events import MotionEvent
 from .crop import SteadyCrop
+from .lids import nearly_shut, usual_opening
 from .mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from .track import FaceTrack
 
@@ -67,8 +68,8 @@ def choose_reference(track: FaceTrack, seconds: float | None = None, resting: bo
     expression changes little since the frame before and until the frame after (mean landmark speed after the head's own
     motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, within the landmarks'
     jitter. Where by the mesh's scores it shows an expression that the clip goes on to lose (a smile that fades), it
-    is the first quiet frame without it ("rest"), unless `resting` is False. Frames without the face, or next to one
-    without it, are no candidates unless there are no others.
+    is the first quiet frame without it ("rest"), unless `resting` is False. Frames in a blink are no candidates, and
+    those without the face, or next to one without it, are only if there are no others.
     """
     shown = np.flatnonzero(track.present)
     if seconds is not None:
@@ -76,7 +77,9 @@ def choose_reference(track: FaceTrack, seconds: float | None = None, resting: bo
         index = int(shown[np.abs(times[shown] - seconds).argmin()])
         return Reference(index, track.seconds[index], "given")
 
-    near_start = shown[: max(_AT_LEAST, int(len(shown) * _NEAR_START))]
+    end = shown[: max(_AT_LEAST, int(len(shown) * _NEAR_START))][-1]
+    shown = with_open_eyes(track)
+    near_start = shown[shown <= end] if shown[0] <= end else shown[:_AT_LEAST]
     speeds = _expression_speed(track)
     speed = speeds[near_start]
     index, chosen = int(near_start[0]), "automatic"
@@ -100,9 +103,16 @@ def expressiveness(track: FaceTrack) -> NDArray[np.float64]:
     return scores
 
 
+def with_open_eyes(track: FaceTrack) -> NDArray[np.intp]:
+    """Return the numbers of the frames that show the face, without those in which it blinks."""
+    shown = np.flatnonzero(track.present)
+    points = track.points[shown]
+    return np.asarray(shown[~nearly_shut(points, usual_opening(points))])
+
+
 def nearer_to_rest(track: FaceTrack, index: int) -> int | None:
     """Return the frame that is nearest to rest, if it is clearly nearer than frame `index`, else None."""
-    shown = np.flatnonzero(track.present)
+    shown = with_open_eyes(track)
     best = calmest(track, index, track.blendshapes[shown])
     return None if best is None else int(shown[best])
 

@@ -14,9 +14,18 @@ from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.job.stages import Stage
 from ...backend_bridge.rig.footage import listed
 from ..backends import FaceImage
-from ..face import FaceLandmarker, FaceTrack, Reference, SteadyCrop, choose_reference, follow_face, nearer_to_rest
+from ..face import (
+    FaceLandmarker,
+    FaceTrack,
+    Reference,
+    SteadyCrop,
+    choose_reference,
+    follow_face,
+    nearer_to_rest,
+    openings,
+)
 from ..video import VideoFrame, VideoReader
-from .clip_reference import check_reference, shows_the_same, with_outside
+from .clip_reference import check_reference, shows_the_same, with_eyes_shut, with_outside
 from .clip_request import ClipRequest
 from .copied_pixels import CopiedPixels
 from .driving_clip import DrivingClip
@@ -41,6 +50,9 @@ def open_clip(request: ClipRequest, landmarker: FaceLandmarker, notes: Notes) ->
     if track.untrusted:
         notes.warning(f"Frames that can't be trusted hold the one before them: {listed(track.untrusted)}.")
     found = _found_reference(request, track, landmarker)
+    reference = with_outside(track, found.chosen, found.outside).points[found.chosen.index]
+    if np.isnan(openings(reference)).all():
+        notes.warning(with_eyes_shut(float(reader.info.start + found.chosen.seconds)))
     return replace(_measured_against(request, track, found.chosen, notes, found.outside), resting=found.resting)
 
 

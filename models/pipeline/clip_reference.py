@@ -65,6 +65,14 @@ def shows_expression(reference: float, better: float) -> str:
     )
 
 
+def with_eyes_shut(reference: float) -> str:
+    """Return a sentence that says so of a reference frame, in seconds of the video."""
+    return (
+        f"The eyes are shut in the reference frame at {reference:.3f} s, so what the lids do can't be measured; choose "
+        "a frame with open eyes as reference (--reference), or a trim that has one."
+    )
+
+
 def begins_in_expression(reference: float) -> str:
     """Return a sentence that says so of a clip whose reference, in s of the video, is where the face is at rest."""
     return (

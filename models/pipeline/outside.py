@@ -23,8 +23,10 @@ from ..face import (
     calmest,
     comparable,
     may_be_calmer,
+    nearly_shut,
     some_calmer,
     turned_by,
+    usual_opening,
 )
 from ..video import VideoFrame, VideoReader, reader_at_reference
 from ..video.clip import within
@@ -86,14 +88,14 @@ def calmer_outside(
     """Return when, outside the trim, the face is clearly nearer to rest than in frame `index` of it, else None.
 
     image: that frame. The time is of the video's own timeline. Only a few frames within two seconds of the trim are
-    looked at; of those, only the same person, in the same light, with the head turned alike.
+    looked at; of those, only the same person, in the same light, with the head turned alike, and not in a blink.
     """
     if driving.trim is None or not may_be_calmer(track, index):
         return None
     start, end = (Fraction(bound) for bound in driving.trim)
     sides = [(max(Fraction(0), start - _REACH), start), (end, end + _REACH)]
     points, here = track.points[index], _face_of(track, index)
-    like_here = comparable(image.image, points)
+    like_here, opening = comparable(image.image, points), usual_opening(track.points[track.present])
     times: list[Fraction] = []
     waiting: dict[int, VideoFrame] = {}
     compared: dict[int, FaceLandmarks | None] = {}  # by number of the sampled frames, None where it isn't alike
@@ -102,7 +104,11 @@ def calmer_outside(
         face = None
         with suppress(InputError):  # a damaged picture shows none
             face = _nearest(landmarker.detect(frame.image, near=here), here)
-        if face is not None and not (turned_by(face.points, points) < _TURNED and like_here(frame.image, face.points)):
+        if face is not None and (
+            turned_by(face.points, points) >= _TURNED
+            or nearly_shut(face.points[None], opening).any()
+            or not like_here(frame.image, face.points)
+        ):
             face = None
         compared[number] = face
 

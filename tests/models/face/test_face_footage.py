@@ -32,6 +32,7 @@ from magplus.models.face.mesh import LEFT_LIDS, LIPS, NOSE_BASE, RIGHT_EYE, RIGH
 from magplus.models.face.mouth_cover import mouth_cover
 from magplus.models.pages import KeptArray
 from magplus.models.video import VideoReader
+from tests.models.face.lids import with_lids
 
 FRAMES = 30
 SECONDS = [index / 24 for index in range(FRAMES)]
@@ -449,7 +450,7 @@ class TestPixels:
 
     def test_a_hand_of_the_skins_colour_between_the_lids_hides_the_eye_and_a_lid_that_closes_does_not(self, seen):
         crop, there, everywhere, visibility = seen
-        shut = TestEyes.shut(there, 1, 0)
+        shut = with_lids(there, 1, 0)
         lids, opening = (there[list(group), :2].round().astype(np.int32) for group in (RIGHT_LIDS, RIGHT_EYE))
         picture = crop[0].permute(1, 2, 0).numpy()
         skin = [float(value) for value in picture[tuple(lids[2][::-1])]]
@@ -512,40 +513,29 @@ class TestPixels:
 
 
 class TestEyes:
-    @staticmethod
-    def shut(mesh, right, left):
-        """The mesh with its upper lids lowered by these shares of the opening."""
-        moved = mesh.copy()
-        for share, upper, lower in (
-            (right, (246, 161, 160, 159, 158, 157, 173), (7, 163, 144, 145, 153, 154, 155)),
-            (left, (466, 388, 387, 386, 385, 384, 398), (249, 390, 373, 374, 380, 381, 382)),
-        ):
-            moved[list(upper)] += share * (mesh[list(lower)] - mesh[list(upper)])
-        return moved
-
     @given(st.floats(0, 1), st.floats(-0.15, 0.15))
     def test_both_eyes_close_alike_where_the_mesh_can_be_wrong(self, mesh, share, error):
-        (right, left) = closures(self.shut(mesh, share, float(np.clip(share + error, 0, 1)))[None], mesh)[0]
+        (right, left) = closures(with_lids(mesh, share, float(np.clip(share + error, 0, 1)))[None], mesh)[0]
         assert right == left == pytest.approx(share, abs=0.25)
 
     def test_a_wink_is_one_eyes(self, mesh):
-        right, left = closures(self.shut(mesh, 1, 0)[None], mesh)[0]
+        right, left = closures(with_lids(mesh, 1, 0)[None], mesh)[0]
         assert right > 0.9 and left < 0.1
 
     def test_a_wink_is_one_eyes_from_its_beginning_to_its_end(self, mesh):
         """On their way, the eyes differ by no more than the mesh can be wrong."""
-        course = np.stack([self.shut(mesh, share, 0.1 * share) for share in (0, 0.35, 1, 0.9, 0.35, 0)])
+        course = np.stack([with_lids(mesh, share, 0.1 * share) for share in (0, 0.35, 1, 0.9, 0.35, 0)])
         right, left = closures(course, mesh).T
         assert right[1] == pytest.approx(0.4, abs=0.1) and right[4] == pytest.approx(0.4, abs=0.1)
         assert (left < 0.15).all()
 
     def test_a_blink_after_a_wink_is_both_eyes(self, mesh):
         shares = [(0, 0), (1, 0), (0, 0), (0.9, 0.7), (0, 0)]
-        right, left = closures(np.stack([self.shut(mesh, *each) for each in shares]), mesh).T
+        right, left = closures(np.stack([with_lids(mesh, *each) for each in shares]), mesh).T
         assert left[1] < 0.1 and left[3] == right[3]
 
     def test_a_blink_is_reported_with_its_times(self, mesh):
-        course = np.stack([self.shut(mesh, share, share) for share in (0, 0, 0.1, 0.9, 1, 0.2, 0)])
+        course = np.stack([with_lids(mesh, share, share) for share in (0, 0, 0.1, 0.9, 1, 0.2, 0)])
         (blink,) = blinks(closures(course, mesh), SECONDS[:7])
         assert (blink.start, blink.end) == (SECONDS[3], SECONDS[4])
 
@@ -553,7 +543,7 @@ class TestEyes:
         size = 400
         place = mesh.copy()
         place[:, :2] -= mesh[:, :2].min(0) - 60
-        course = np.stack([place, self.shut(place, 1, 1)])
+        course = np.stack([place, with_lids(place, 1, 1)])
         flow, from_mesh, skin = LidModel(place, size)(closures(course, place))
         assert float(flow[0].abs().max()) < 1e-3 and float(from_mesh[0].max()) == 0
         x, y = (round(float(value)) for value in place[159, :2])
@@ -591,6 +581,24 @@ class TestRest:
         assert nearer_to_rest(track, 0) is not None
         assert choose_reference(track).index >= 10
         assert choose_reference(track, 0.0).index == 0
+
+    @pytest.mark.parametrize(("lowered", "first"), [([1, 1, 0.9, 0.6], 4), ([1] * 10, 10), ([0.3] * 8, 0)])
+    def test_a_blink_is_no_reference_and_a_look_down_may_be(self, mesh, lowered, first):
+        """Against shut eyes no lid can be measured."""
+        track = self.track(np.zeros(24))
+        lids = np.r_[lowered, np.zeros(24 - len(lowered))]
+        blinking = replace(track, points=np.stack([with_lids(mesh, share, share) for share in lids]))
+        assert first <= choose_reference(blinking).index < first + 3
+        assert choose_reference(blinking, 0.0).index == 0
+        smile = np.where(np.arange(24) < 12, 0.6, 0.0)[:, None]
+        fading = replace(blinking, blendshapes=(smile * [0, 1, 1]).astype(np.float32))
+        late = replace(fading, points=fading.points[::-1])
+        assert choose_reference(late).index < 24 - len(lowered) or first == 0
+
+    def test_eyes_that_are_shut_all_the_time_leave_the_reference_where_it_was(self, mesh):
+        track = self.track(np.zeros(24))
+        asleep = replace(track, points=np.stack([with_lids(mesh, 1, 1)] * 24))
+        assert choose_reference(asleep).index < 8
 
     def test_a_micro_expression_leaves_the_reference_where_it_was(self):
         track = self.track(np.r_[np.zeros(8), np.full(4, 0.1), np.zeros(12)])

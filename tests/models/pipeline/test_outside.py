@@ -17,6 +17,7 @@ from magplus.models.face import FaceLandmarker, FaceLandmarks, FaceTrack, follow
 from magplus.models.pipeline import outside
 from magplus.models.pipeline.outside import calmer_outside, outside_frame
 from magplus.models.video import VideoFrame, VideoReader
+from tests.models.face.lids import with_lids
 
 TRIM = (8.6, 8.85)  # of the real clip: at rest, as seldom in it
 
@@ -91,9 +92,10 @@ def test_a_face_without_any_expression_is_not_looked_for_outside(real_clip, trac
 class Scripted:
     """A video's frames outside the trim, and what finds a face with a given smile in each, or none; which were seen."""
 
-    def __init__(self, smiles: list[float | None]) -> None:
+    def __init__(self, smiles: list[float | None], blinks: bool = False) -> None:
         self.looked: list[int] = []
         self._smiles = smiles
+        self._blinks = blinks
 
     def sampled(self, *_: object) -> list[tuple[Fraction, VideoFrame]]:
         numbers = range(len(self._smiles))
@@ -103,7 +105,8 @@ class Scripted:
         self.looked.append(at := int(image[0, 0, 0]))
         smile = self._smiles[at]
         scores = {name: (smile or 0.0) * name.startswith("mouthSmile") for name in near.blendshapes}
-        return [] if smile is None else [FaceLandmarks(near.points, scores)]
+        points = with_lids(near.points, 1, 1) if self._blinks else near.points
+        return [] if smile is None else [FaceLandmarks(points, scores)]
 
 
 EVERY = [1, 4, 7, 0, 2, 3, 5, 6, 8]
@@ -124,10 +127,19 @@ def test_every_third_frame_is_looked_at_and_the_others_only_where_rest_may_be(
     monkeypatch, track, smiles, found, looked
 ):
     video = Scripted(smiles)
+    assert calmer_in(video, monkeypatch, track) == found
+    assert video.looked == looked
+
+
+def test_a_frame_in_a_blink_is_no_reference(monkeypatch, track):
+    assert calmer_in(Scripted([0.0] * 9), monkeypatch, track) is not None
+    assert calmer_in(Scripted([0.0] * 9, blinks=True), monkeypatch, track) is None
+
+
+def calmer_in(video: Scripted, monkeypatch: pytest.MonkeyPatch, track: FaceTrack) -> Fraction | None:
+    """What is found in a video outside a trim in which the person smiles all the time."""
     monkeypatch.setattr(outside, "_sampled", video.sampled)
     monkeypatch.setattr(outside, "comparable", lambda *_: lambda *_: True)
     smiling_all_the_time = smiling(replace(track, blendshapes=np.zeros_like(track.blendshapes)), 0.8)
     image = VideoFrame(0, Fraction(0), np.zeros((1, 1, 3), np.float32))
-    driving = Driving("clip.mp4", trim=TRIM)
-    assert calmer_outside(Path("clip.mp4"), driving, smiling_all_the_time, 0, image, video) == found
-    assert video.looked == looked
+    return calmer_outside(Path("clip.mp4"), Driving("clip.mp4", trim=TRIM), smiling_all_the_time, 0, image, video)
