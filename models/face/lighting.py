@@ -223,10 +223,11 @@ class _Comparison:
         # and so on, as long as each clearly leaves less than the one before: of an expression it leaves nearly all.
         amplified = max(1.0, float(self.part(gain).mean()))  # noise and steps of codes in a dark frame
         while (size := np.abs(left).sum()) > _EDGE * amplified**2 * len(self._places):
-            sharper = self._lit(face, gain * self.smooth_gain_everywhere(face * self.part(gain)))
-            if np.abs(sharper[1]).sum() > _SHARPER * size:
-                break
-            gain, left = sharper
+            lit = face * self.part(gain)
+            sharper = self.deviation(lit * self.smooth_gain(lit))
+            if np.abs(sharper).sum() > _SHARPER * size:
+                break  # nearly always
+            gain, left = gain * self.smooth_gain_everywhere(lit), sharper
         return Light(gain, offset, curve), left
 
     def _lit(self, face: Image, gain: Image) -> tuple[Image, Image]:

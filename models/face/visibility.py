@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import cv2
@@ -94,6 +96,29 @@ class _Kept:
         return _Comparison(self.seen.array, light)
 
 
+class _Shown:
+    """A frame [3, 128, 128] under the reference's light: `lit`, and `away`, by how much it differs then, [128, 128].
+
+    Both are found when they are asked for. beyond: finds the second, see `Visibility._beyond_reach`.
+    """
+
+    def __init__(self, small: Image, light: Light, beyond: Callable[[Image], Plane]) -> None:
+        self.light = light
+        self._small, self._beyond = small, beyond
+
+    def under(self, light: Light) -> _Shown:
+        """Return the same under another light."""
+        return _Shown(self._small, light, self._beyond)
+
+    @cached_property
+    def lit(self) -> Image:
+        return self.light.on(self._small)
+
+    @cached_property
+    def away(self) -> Plane:
+        return self._beyond(self.lit)
+
+
 class Visibility:
     """Compares frames with one reference frame; those of the last shots are not compared again.
 
@@ -130,6 +155,7 @@ class Visibility:
         self._inside = _small_mask(inside)
         self._small = _small(reference[0].cpu().numpy())
         self._near = self._extremes(self._small)
+        self._shiny = self._small.min(0) >= _SHINY
         mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
         self._besides_mouth = self._face & ~mouth
         self._light = ReferenceLight(self._small, self._face, self._width, tilt)
@@ -180,7 +206,7 @@ class Visibility:
             frame = coloured_as(frame, self._reference[0])
         width = self._width / self._scale
         restored, lost = unclipped(frame.numpy(), self._reference[0].numpy(), self._whole_face, width)
-        found = self._compared(_small(restored), _small_mask(inside[None]), _small(lost[None]) > 0.5, landmarks)
+        found = self._compared(_small(restored), _small_mask(inside[None]), _mostly(lost), landmarks)
         light = _SAME if found.light is None else found.light
         show(
             np.ascontiguousarray(toned(restored, light.curve)),
@@ -207,7 +233,7 @@ class Visibility:
         return self._known[key].comparison
 
     def _compare(self, small: Image, within: Mask, lost: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
-        seen = self._seen & within & ~grown(lost[0], 1)
+        seen = self._seen & within & ~grown(lost, 1)
         points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
         eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
         own = grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
@@ -218,16 +244,14 @@ class Visibility:
         if waves is not None:
             small = small * waves
             light = self._light.between(small, seen)
-            lit = light.on(small)
-        away = self._beyond_reach(lit, shift)
+        shown = _Shown(small, light, partial(self._beyond_reach, shift=shift))
         for tolerance in _DIFFERENT:
-            uncovered = seen & ~self._covered(lit, away, seen, own, eyes, tolerance)
-            if not np.array_equal(uncovered, skin):
-                skin, light = uncovered, self._light.between(small, uncovered)
-                lit = light.on(small)
-                away = self._beyond_reach(lit, shift)
-        seen = skin.copy()
-        for eye in self._hidden_eyes(away, seen, eyes, points):
+            uncovered = seen & ~self._covered(shown, seen, own, eyes, tolerance)
+            if not np.array_equal(uncovered & self._face, skin & self._face):  # by that alone lights are compared
+                shown = shown.under(self._light.between(small, uncovered))
+            skin = uncovered
+        light, seen = shown.light, skin.copy()
+        for eye in self._hidden_eyes(shown, seen, eyes, points):
             seen &= ~eye
         inside = (self._inside & within).ravel()
         for inner, beside in self._parts:  # what hides most of a region may be missed in the rest of it
@@ -271,12 +295,14 @@ class Visibility:
             return here
         return np.minimum(here, self._beyond_reach(brought_back(lit, shift), None))
 
-    def _covered(self, lit: Image, away: Plane, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
+    def _covered(self, shown: _Shown, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
         """Return where something is before the face: what differs by more than `tolerance`, see `_beyond_reach`."""
-        different = (away > tolerance) & seen
+        different = (shown.away > tolerance) & seen
+        if not different.any():
+            return different
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
-        covered = self._glints(lit, different)
+        covered = self._glints(shown.lit, different)
         least = _SPECK * self._face.sum()
         for label in 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= least):
             part = labels == label
@@ -287,16 +313,17 @@ class Visibility:
         return grown(covered, max(1, round(_GROWN * self._width)))
 
     def _hidden_eyes(
-        self, changed: Plane, seen: Mask, eyes: list[Mask], points: NDArray[np.floating[Any]]
+        self, shown: _Shown, seen: Mask, eyes: list[Mask], points: NDArray[np.floating[Any]]
     ) -> list[Mask]:
         """Return where the eyes are that the mesh takes for closing ones and that something hides.
 
         What is seen of a hand of the skin's colour between the lids changes it as a lid does that closes. But a lid
-        changes nothing else around the eye. changed: see `_beyond_reach`.
+        changes nothing else around the eye.
         """
         closing = mesh_weight(1 - apertures(points[None])[0] / self._openings) > 0
         if not closing.any():
             return []
+        changed = shown.away
         rest = self._face & seen & ~grown(eyes[0] | eyes[1], max(1, round(2 * _AROUND_EYE * self._width)))
         usual = float(np.quantile(changed[rest], _NOISE_QUANTILE)) if rest.any() else 0.0
         found = []
@@ -317,8 +344,9 @@ class Visibility:
 
         On glasses it is as small as what an eye may change of itself. Teeth that show are none.
         """
-        shiny = np.maximum(lit.min(0), self._small.min(0)) >= _SHINY
-        shiny &= different & self._besides_mouth
+        shiny = different & self._besides_mouth & (self._shiny | (lit.min(0) >= _SHINY))
+        if not shiny.any():
+            return shiny
         _, labels, stats, _ = cv2.connectedComponentsWithStats(np.uint8(shiny))
         large = stats[:, cv2.CC_STAT_AREA] >= max(2.0, _GLINT * float(self._face.sum()))
         large[0] = False
@@ -383,6 +411,11 @@ def _small_mask(mask: Tensor) -> Mask:
     if bool(mask.amin() == 1):
         return np.ones((_SIDE, _SIDE), np.bool_)
     return pool_to(mask.float(), (_SIDE, _SIDE))[0, 0].cpu().numpy() > 0.99
+
+
+def _mostly(mask: Mask) -> Mask:
+    """Return where most of a mask [H, W] is set, [128, 128]."""
+    return _small(mask[None])[0] > 0.5 if mask.any() else np.zeros((_SIDE, _SIDE), np.bool_)
 
 
 def _clipped(image: Image) -> Mask:
