@@ -27,7 +27,7 @@ from .colour import coloured_as, is_grey
 from .footage import CLIPPED
 from .lids import apertures, mesh_weight, openings
 from .lighting import Curve, Light, ReferenceLight, toned
-from .masks import Mask, disc, grown, hull_of
+from .masks import Mask, Part, disc, grown, hull_of, part_of
 from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
 from .moire import without_moire
 from .mouth_cover import mouth_cover
@@ -59,6 +59,7 @@ _STEADY, _TURNED = ("brows", "nose"), 5.0  # what moves as the head does, for th
 # Of the face's width: half the width of what hides the face at least, as a highlight does not; and how far beside it
 # its own motion may still pass for the face's, for edges and gaps of a hand look like skin.
 _LARGE, _BESIDE = 0.04, 0.1
+_EVERYWHERE = (slice(None), slice(None))
 _SAME = Light(np.ones((3, 1, 1), np.float32), np.zeros(3, np.float32))
 
 
@@ -134,14 +135,18 @@ class Visibility:
         self._known: OrderedDict[bytes, _Kept] = OrderedDict()
         self._bytes = 0
         self._scale = _SIDE / size
-        small = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
+        mesh = self._as_small(landmarks)
+        small = mesh[:, :2]
         shape = (_SIDE, _SIDE)
-        self._landmarks, self._mesh = small, landmarks
+        self._landmarks, self._mesh = small, mesh
         self._width = face_width(small)
         self._reach = max(1, round(_REACH * self._width))
-        self._eyes = [hull_of(small[list(opening)], shape) for opening in (RIGHT_EYE, LEFT_EYE)]
+        groups = (RIGHT_EYE, LEFT_EYE, RIGHT_LIDS, LEFT_LIDS, LIPS)
+        self._hulls = {group: hull_of(small[list(group)], shape) for group in groups}
+        self._eyes = [self._hulls[opening] for opening in (RIGHT_EYE, LEFT_EYE)]
         self._openings = openings(small)
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
+        self._area = int(self._face.sum())
         self._whole_face = face_mask(landmarks, (size, size))[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._steady = [self._regions[name] > 0.5 for name in _STEADY]
@@ -234,10 +239,11 @@ class Visibility:
 
     def _compare(self, small: Image, within: Mask, lost: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
         seen = self._seen & within & ~grown(lost, 1)
-        points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
+        mesh = self._as_small(landmarks)
+        points = mesh[:, :2]
         eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
         own = grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
-        shift = self._shift(landmarks)
+        shift = self._shift(mesh)
         skin, light = seen, self._light.between(small, seen)
         lit = light.on(small)
         waves = self._moire(small, lit, seen)
@@ -260,7 +266,7 @@ class Visibility:
         for inner, beside in self._sides:  # the picture's edge hides no more than it cuts off: a side is seen by itself
             if np.count_nonzero(inside[inner]) < _LEAST_SEEN * len(inner):
                 seen &= beside
-        if self._is_only_jaw(seen) and turned_by(landmarks, self._mesh) > _TURNED:
+        if self._is_only_jaw(seen) and turned_by(mesh, self._mesh) > _TURNED:
             seen[:] = False
         if waves is not None:
             light = replace(light, gain=light.gain * waves)
@@ -278,22 +284,39 @@ class Visibility:
         """Whether nothing is seen by which a head that turns can be told from a jaw that moves aside."""
         return not any(seen[region].mean() > 1 - _LEAST_SEEN for region in self._steady)
 
-    def _shift(self, landmarks: NDArray[np.floating[Any]]) -> Shift | None:
+    def _as_small(self, landmarks: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Return landmarks [478, 3] as px of the pictures that are compared, depth as well."""
+        return np.asarray(landmarks * self._scale + 0.5 * self._scale - 0.5)
+
+    def _shift(self, points: NDArray[np.floating[Any]]) -> Shift | None:
         """Return how far a frame's skin has moved, where the head turns or pulls a face; None for what is near by."""
-        points, reference = (each * self._scale + 0.5 * self._scale - 0.5 for each in (landmarks, self._mesh))
-        if np.abs(points - reference)[:, :2].max() <= self._reach:
+        if np.abs(points - self._mesh)[:, :2].max() <= self._reach:
             return None
-        return skin_shift(points, reference, self._width, (_SIDE, _SIDE))
+        return skin_shift(points, self._mesh, self._width, (_SIDE, _SIDE))
 
     def _beyond_reach(self, lit: Image, shift: Shift | None) -> Plane:
         """Return by how much a frame differs from all that can have come there, [128, 128] of white.
 
         That is what is near by on the reference, or near where a `shift` has brought it.
         """
-        here = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit))).max(0)
-        if shift is None or here[self._face].max() <= min(_DIFFERENT):
-            return here
-        return np.minimum(here, self._beyond_reach(brought_back(lit, shift), None))
+        here = self._beyond(lit, _EVERYWHERE)
+        if shift is not None and here[self._face].max() > min(_DIFFERENT):
+            part = self._on_mesh
+            here[part] = np.minimum(here[part], self._beyond(brought_back(lit, shift, part), part))
+        return here
+
+    def _beyond(self, lit: Image, part: Part) -> Plane:
+        """Return by how much a part of a frame [C, h, w] differs from all that is near by on the reference."""
+        (low, high), there = (each[:, *part] for each in self._near), self._small[:, *part]
+        low_here, high_here = self._extremes(lit)
+        apart = np.maximum(low - lit, lit - high)
+        return np.maximum(apart, np.maximum(low_here - there, there - high_here)).max(0)
+
+    @cached_property
+    def _on_mesh(self) -> Part:
+        """The part of a picture in which `skin_shift` may find a shift, and as much beside it as windows reach."""
+        shifted = skin_shift(self._mesh + 1, self._mesh, self._width, (_SIDE, _SIDE))
+        return part_of(grown(np.asarray(shifted).any(-1), 2 * self._reach))
 
     def _covered(self, shown: _Shown, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
         """Return where something is before the face: what differs by more than `tolerance`, see `_beyond_reach`."""
@@ -303,7 +326,7 @@ class Visibility:
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
         covered = self._glints(shown.lit, different)
-        least = _SPECK * self._face.sum()
+        least = _SPECK * self._area
         for label in 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= least):
             part = labels == label
             on_face = part & self._face
@@ -348,7 +371,7 @@ class Visibility:
         if not shiny.any():
             return shiny
         _, labels, stats, _ = cv2.connectedComponentsWithStats(np.uint8(shiny))
-        large = stats[:, cv2.CC_STAT_AREA] >= max(2.0, _GLINT * float(self._face.sum()))
+        large = stats[:, cv2.CC_STAT_AREA] >= max(2.0, _GLINT * self._area)
         large[0] = False
         return np.asarray(large[labels])
 
@@ -360,8 +383,7 @@ class Visibility:
 
     def _hull(self, group: tuple[int, ...], points: NDArray[np.floating[Any]]) -> Mask:
         """Return where an eye or the lips lie, in the reference or in the frame: there they change of themselves."""
-        here, there = (hull_of(each[list(group)], (_SIDE, _SIDE)) for each in (self._landmarks, points))
-        return here | there
+        return self._hulls[group] | hull_of(points[list(group)], (_SIDE, _SIDE))
 
 
 def undisturbed(seen: Tensor, width: float) -> Tensor:
@@ -399,12 +421,6 @@ def _small(image: NDArray[Any]) -> Image:
     result = np.empty((len(planes), _SIDE, _SIDE), np.float32)
     shrink_by_area(np.ascontiguousarray(planes), result)
     return result
-
-
-def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:
-    """Return by how much values [C, 128, 128] lie outside of the extremes."""
-    low, high = extremes
-    return np.maximum(low - values, values - high)
 
 
 def _small_mask(mask: Tensor) -> Mask:
