@@ -392,7 +392,11 @@ def _quantile(ordered: Image, share: float) -> Image:
 
 
 def medians(values: Image) -> Image:
-    """Return the medians [C] of values [C, N], looking for one number each, which takes less time than for two."""
+    """Return the medians [C] of values [C, N], looking for one number each, which takes less time than for two.
+
+    >>> medians(np.array([[5, 1, 2, 4], [0, 0, 1, 9]], np.float32))
+    array([3. , 0.5], dtype=float32)
+    """
     upper = values.shape[1] // 2
     parted = np.partition(values, upper)
     low, high = parted[:, :upper].max(1) if values.shape[1] % 2 == 0 else parted[:, upper], parted[:, upper]

@@ -27,7 +27,11 @@ def grown(mask: Mask, by: int) -> Mask:
 
 
 def part_of(mask: Mask) -> Part:
-    """Return the rows and the columns of a picture that hold all of a mask, which has something in it."""
+    """Return the rows and the columns of a picture that hold all of a mask, which has something in it.
+
+    >>> part_of(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1]]) > 0)
+    (slice(1, 3, None), slice(1, 3, None))
+    """
     found = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     rows, columns = (slice(int(each[0]), int(each[-1]) + 1) for each in found)
     return rows, columns

@@ -11,7 +11,7 @@ found the better without the other. An expression is too local to lose much by t
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -79,7 +79,7 @@ def _wave(lit: Image, carrier: NDArray[np.complex64], reference: Image, inside: 
 
 def _carrier(left: Plane, inside: Mask, width: float) -> NDArray[np.complex64] | None:
     """Return the wave [H, W] of size 1 that most of what is left [H, W] has the frequency of; None where none is."""
-    weight = inside * cv2.GaussianBlur(np.float32(inside), (0, 0), _SMOOTH * width)  # an outline has all frequencies
+    weight = _window(inside.tobytes(), inside.shape, _SMOOTH * width)
     down, across = _frequencies(left.shape)
     frequency = np.hypot(down, across)
     spectrum = np.fft.rfft2(weight * left)
@@ -90,6 +90,13 @@ def _carrier(left: Plane, inside: Mask, width: float) -> NDArray[np.complex64] |
         return None
     y, x = np.indices(left.shape, np.float32)
     return np.asarray(np.exp(2j * np.pi * (down[v, u] * y + across[v, u] * x)), np.complex64)
+
+
+@lru_cache(maxsize=4)
+def _window(inside: bytes, shape: tuple[int, ...], sigma: float) -> Plane:
+    """Return a weight [H, W] that falls to 0 at the edge of a mask, as an outline has all frequencies."""
+    mask = np.frombuffer(inside, np.bool_).reshape(shape)
+    return np.asarray(mask * cv2.GaussianBlur(np.float32(mask), (0, 0), sigma))
 
 
 @cache

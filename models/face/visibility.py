@@ -141,7 +141,7 @@ class Visibility:
         self._landmarks, self._mesh = small, mesh
         self._width = face_width(small)
         self._reach = max(1, round(_REACH * self._width))
-        groups = (RIGHT_EYE, LEFT_EYE, RIGHT_LIDS, LEFT_LIDS, LIPS)
+        groups: tuple[tuple[int, ...], ...] = (RIGHT_EYE, LEFT_EYE, RIGHT_LIDS, LEFT_LIDS, LIPS)
         self._hulls = {group: hull_of(small[list(group)], shape) for group in groups}
         self._eyes = [self._hulls[opening] for opening in (RIGHT_EYE, LEFT_EYE)]
         self._openings = openings(small)
@@ -315,8 +315,8 @@ class Visibility:
     @cached_property
     def _on_mesh(self) -> Part:
         """The part of a picture in which `skin_shift` may find a shift, and as much beside it as windows reach."""
-        shifted = skin_shift(self._mesh + 1, self._mesh, self._width, (_SIDE, _SIDE))
-        return part_of(grown(np.asarray(shifted).any(-1), 2 * self._reach))
+        shift = np.asarray(skin_shift(self._mesh + 1, self._mesh, self._width, (_SIDE, _SIDE)))
+        return part_of(grown(np.abs(shift).max(2) > 0, 2 * self._reach))
 
     def _covered(self, shown: _Shown, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
         """Return where something is before the face: what differs by more than `tolerance`, see `_beyond_reach`."""
