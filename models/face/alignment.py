@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..magnification.filters import gaussian
+from ..magnification.filters import gaussian, kth_smallest
 from .similarity import Similarity
 
 Plane: TypeAlias = NDArray[np.float32]  # [H, W]
@@ -136,7 +136,7 @@ class Comparison:
         x, y = (np.ascontiguousarray(each, np.float32) for each in (x, y))
         compare_at(pictures.contiguous().numpy(), maps, x, y, self._values, self._prior, difference, weight)
         middle = (len(self._values) - 1) // 2
-        medians = np.partition(np.abs(difference), middle, axis=1)[:, middle]
+        medians = kth_smallest(torch.from_numpy(np.abs(difference)), middle + 1).numpy()
         widths = np.asarray(_OUTLIER * np.maximum(medians, 1e-4), np.float32)
         weigh_robustly(difference, widths, weight)
         motions = len(self._jacobian)

@@ -26,7 +26,7 @@ from .clipping import unclipped
 from .colour import LUMA, is_grey
 from .depth import face_depth
 from .footage import CLIPPED
-from .lighting import ReferenceLight
+from .lighting import ReferenceLight, medians
 from .masks import Mask, grown
 from .mesh import FACE_OVAL, RIGID_LANDMARKS
 from .moire import without_moire
@@ -320,7 +320,7 @@ class _Scene:
         caption or somebody behind: the local means and contrasts that frames are aligned by reach from there into it.
         """
         given, template, face = crop[0].numpy(), self.template[0].numpy(), self.face
-        gain = np.float32(self._level / max(float(np.median(given[:, face])), 1e-3))
+        gain = np.float32(self._level / max(float(medians(given[:, face])[0]), 1e-3))
         lit = self.light.without_bands(given)
         if lit is given:
             width = face_width(self.landmarks)
@@ -328,24 +328,33 @@ class _Scene:
             lit = given if waves is None else given * waves
         if lit is not given:
             self.evened.add(index)
-        return torch.from_numpy(self._among_same(lit, template[0] / np.maximum(gain, np.float32(1e-3))))[None]
+        return torch.from_numpy(self._among_same(lit, max(gain, np.float32(1e-3))))[None]
 
     @cached_property
     def _level(self) -> np.float32:
         """The median brightness of the reference's face."""
-        return np.float32(np.median(self.template[0].numpy()[:, self.face]))
+        return np.float32(medians(self.template[0].numpy()[:, self.face])[0])
 
     def _in_light(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
         return self.light.between(crop, self.face).on(crop)
 
-    def _among_same(self, crop: NDArray[np.float32], there: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return a crop [1, s, s] with the surroundings that the reference [s, s] has where its own are others."""
-        reach = np.ones((2 * round(_ALIGNMENT_REACH * _ALIGNMENT_SIZE) + 1,) * 2, np.uint8)
-        least, most = cv2.erode(there, reach) - _OTHER, cv2.dilate(there, reach) + _OTHER
-        other = ((crop[0] < least) | (crop[0] > most)) & ~self.face
+    def _among_same(self, crop: NDArray[np.float32], gain: np.float32) -> NDArray[np.float32]:
+        """Return a crop [1, s, s] with the reference's surroundings, in its light, where its own are others.
+
+        gain: what brings the crop to the reference's light.
+        """
+        least, most = self._near_by
+        other = ((crop[0] < least / gain - _OTHER) | (crop[0] > most / gain + _OTHER)) & ~self.face
         if other.mean() < _OTHER_AREA:
             return crop
-        return np.where(grown(other, 1) & ~self.face, there, crop).astype(np.float32)
+        return np.where(grown(other, 1) & ~self.face, self.template[0].numpy() / gain, crop).astype(np.float32)
+
+    @cached_property
+    def _near_by(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The least and the greatest brightness of the reference within reach of alignment, [s, s] each."""
+        reach = np.ones((2 * round(_ALIGNMENT_REACH * _ALIGNMENT_SIZE) + 1,) * 2, np.uint8)
+        there = self.template[0, 0].numpy()
+        return np.asarray(cv2.erode(there, reach), np.float32), np.asarray(cv2.dilate(there, reach), np.float32)
 
     def wobble_fits(self) -> dict[Lines, WobbleFit]:
         """Return what finds a rolling shutter's wobble, of either kind of lines."""

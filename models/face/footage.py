@@ -360,16 +360,20 @@ def _blended_halfway(frames: _Shot, before: int, ends: Sequence[int], region: tu
     """Return which of the ends show another picture there, and halfway a sum of it and the one before: nearly none."""
     if not ends:
         return []
-    halves = [(before + after + 1) // 2 for after in ends]
-    first, last, half = (
-        np.stack([frames[each].summary.picture[region].ravel() for each in some]) for some in ([before], ends, halves)
-    )
+
+    def pictures(places: Sequence[int]) -> Grey:
+        return np.stack([frames[each].summary.picture[region].ravel() for each in places])
+
+    first, last = pictures([before]), pictures(ends)
     # Of the ends in one light: another exposure is a blend, and no other picture.
     apart = last * _exposure(first, last) - first
-    changed = _medians(np.abs(apart)) > _CHANGE
-    left = _as_sums(first, last, half[:, None])[1][:, 0]
-    whole = np.sqrt((apart**2).mean(1))
-    return [after for after, is_one in zip(ends, changed & (left < _BLENDED * whole), strict=True) if is_one]
+    changed = np.flatnonzero(_medians(np.abs(apart)) > _CHANGE)
+    if not len(changed):
+        return []
+    half = pictures([(before + ends[each] + 1) // 2 for each in changed])
+    left = _as_sums(first, last[changed], half[:, None])[1][:, 0]
+    whole = np.sqrt((apart[changed] ** 2).mean(1))
+    return [ends[each] for each in changed[left < _BLENDED * whole]]
 
 
 def _as_sums(first: Grey, last: Grey, between: Grey) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -406,12 +410,12 @@ def _shots(frames: _Shot, frame_width: int, begin: set[int]) -> list[_Shot]:
     step = np.diff([frame.seconds for frame in frames])
     shots: list[_Shot] = [[frames[0]]]
     for place, (before, after) in enumerate(pairs):
-        likeness, moved = _likeness(before.summary, after.summary), _moved(before.summary, after.summary)
+        one, other = before.summary, after.summary
         if after.index - before.index > 1:  # something came between, in which a face may move
-            cut = likeness < _AFTER_GAP or moved > _SAME_PLACE + _SPEED * step[place]
+            cut = _likeness(one, other) < _AFTER_GAP or _moved(one, other) > _SAME_PLACE + _SPEED * step[place]
         else:
             spike = change[place] > max(_CHANGE, _SPIKE * _usual(change, step, place))
-            cut = spike and (moved > _JUMP or likeness < _SAME_SHOT)
+            cut = spike and (_moved(one, other) > _JUMP or _likeness(one, other) < _SAME_SHOT)
         if cut or after.index in begin:
             shots.append([])
         shots[-1].append(after)

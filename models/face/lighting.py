@@ -20,10 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .masks import Mask
+from .masks import Mask, part_of
 
 Image = NDArray[np.float32]  # [C, H, W]
 Curve = NDArray[np.float64]  # [4], see `toned`
+Profile = tuple[NDArray[np.intp], NDArray[np.float64]]  # [K] lines and [K] logarithms of their gains
 
 _SPREAD = 0.12  # of the face's width, over which the gain is smooth
 _PRIOR = 0.1  # weight of the whole face's gain, where little is seen
@@ -95,7 +96,8 @@ class ReferenceLight:
         face = comparison.part(frame)
         ordered = comparison.ordered(face)
         offset = comparison.offset(face, ordered)
-        plain, left = comparison.light(face, offset, None)
+        middle = _quantile(ordered + offset[:, None], 0.5)
+        plain, left = comparison.light(face, offset, None, middle)
         # The edge of a light that is halfway over the face bends the curve, too, but is evened out better by a gain.
         curve = comparison.curve(face, ordered, left)
         return plain if curve is None else comparison.light(face, np.zeros_like(offset), curve)[0]
@@ -130,7 +132,7 @@ class _Comparison:
 
     def __init__(self, reference: Image, inside: Mask, blurs: Sequence[Image], lines: Sequence[Image]) -> None:
         self.inside = inside
-        self._box = rows, columns = _around(inside)
+        self._box = rows, columns = part_of(inside)
         within = inside[rows, columns]
         self._within = within
         self._reference = self.part(reference)
@@ -143,8 +145,8 @@ class _Comparison:
         self._there = self._values(self._reference)
         self._ordered = np.sort(self._there)
         self._levels = _levels(self._ordered)
+        self._quantiles = _darks_to_lights(self._ordered)
         self._middle = _quantile(self._ordered, 0.5)
-        self._halves = [(len(self._places) - 1) // 2, len(self._places) // 2]  # the values in the middle of them
         self._down, self._across = blurs[0][:, rows], blurs[1][:, columns]
         self._near = self._down[rows], self._across[columns]
         self._lines = lines
@@ -166,7 +168,7 @@ class _Comparison:
         """Return what is added to a frame's values, before the gain, to be the reference's [C]; 0 unless clear."""
         here, there = self._values(face), self._there
         low, middle, high = _darks_to_lights(ordered)
-        low_there, middle_there, high_there = _darks_to_lights(self._ordered)
+        low_there, middle_there, high_there = self._quantiles
         gain = (middle_there + _DARKEST) / (middle + _DARKEST)
         slope = np.maximum(high_there - low_there, 1e-3) / np.maximum(high - low, 1e-3)
         offset = middle_there / slope - middle
@@ -206,16 +208,21 @@ class _Comparison:
             for lines, line in zip(self._lines, self._line, strict=True):
                 if (self._most_taken(left, line) < _HOPELESS * before).any():
                     continue  # nearly always
-                bands = self._profile(face, lines, line)
-                lit = face * self.part(bands)
+                profile = self._profile(face, line)
+                lit = face * _spread(profile, lines[self._box])
                 if (self._in_parts(self.deviation(lit * gain_of(lit))) < _CLEARLY * before).all():
-                    return bands
+                    return _spread(profile, lines)
         return None
 
-    def light(self, face: Image, offset: NDArray[np.float32], curve: Curve | None) -> tuple[Light, Image]:
-        """Return the light with an offset or a tone curve, and the deviation [h, w] that it leaves."""
+    def light(
+        self, face: Image, offset: NDArray[np.float32], curve: Curve | None, middle: Image | None = None
+    ) -> tuple[Light, Image]:
+        """Return the light with an offset or a tone curve, and the deviation [h, w] that it leaves.
+
+        middle: [C], the medians of the face with either, where they are known.
+        """
         face = toned(face, curve) + _planes(offset)
-        gain, left = self._lit(face, self.smooth_gain_everywhere(face))
+        gain, left = self._lit(face, self.smooth_gain_everywhere(face, middle))
         bands = self.bands(face, left, self.smooth_gain)
         if bands is not None:
             gain, left = self._lit(face, bands * self.smooth_gain_everywhere(face * self.part(bands)))
@@ -223,10 +230,11 @@ class _Comparison:
         # and so on, as long as each clearly leaves less than the one before: of an expression it leaves nearly all.
         amplified = max(1.0, float(self.part(gain).mean()))  # noise and steps of codes in a dark frame
         while (size := np.abs(left).sum()) > _EDGE * amplified**2 * len(self._places):
-            sharper = self._lit(face, gain * self.smooth_gain_everywhere(face * self.part(gain)))
-            if np.abs(sharper[1]).sum() > _SHARPER * size:
-                break
-            gain, left = sharper
+            lit = face * self.part(gain)
+            sharper = self.deviation(lit * self.smooth_gain(lit))
+            if np.abs(sharper).sum() > _SHARPER * size:
+                break  # nearly always
+            gain, left = gain * self.smooth_gain_everywhere(lit), sharper
         return Light(gain, offset, curve), left
 
     def _lit(self, face: Image, gain: Image) -> tuple[Image, Image]:
@@ -237,14 +245,16 @@ class _Comparison:
         """Return the gain [C, h, w] of each channel, smooth over `_SPREAD` of the face."""
         return self._smooth_gain(face, self._blurred_near, *self._near)
 
-    def smooth_gain_everywhere(self, face: Image) -> Image:
-        """Return the same for the whole frame, [C, H, W]."""
-        return self._smooth_gain(face, self._blurred, self._down, self._across)
+    def smooth_gain_everywhere(self, face: Image, middle: Image | None = None) -> Image:
+        """Return the same for the whole frame, [C, H, W]; middle: see `light`."""
+        return self._smooth_gain(face, self._blurred, self._down, self._across, middle)
 
-    def _smooth_gain(self, face: Image, blurred: Image, down: Image, across: Image) -> Image:
+    def _smooth_gain(
+        self, face: Image, blurred: Image, down: Image, across: Image, middle: Image | None = None
+    ) -> Image:
         here = self._values(face)
         level = np.abs(here.mean(axis=1))
-        wanted = blurred + _planes(_PRIOR * self._gain(here) * level)
+        wanted = blurred + _planes(_PRIOR * self._gain(medians(here) if middle is None else middle) * level)
         found = down @ (self._weight * face) @ across.T
         found += _planes(_PRIOR * level)
         np.divide(wanted, np.maximum(found, 1e-4, out=found), out=wanted)
@@ -252,11 +262,10 @@ class _Comparison:
 
     def whole_gain(self, face: Image) -> Image:
         """Return the gain [C, 1, 1] of each channel, one for the whole face."""
-        return _planes(self._gain(self._values(face)))
+        return _planes(self._gain(medians(self._values(face))))
 
-    def _gain(self, here: Image) -> Image:
-        """Return the gain [C] of values [C, N] inside, that of their medians."""
-        middle = _quantile(np.partition(here, self._halves), 0.5)
+    def _gain(self, middle: Image) -> Image:
+        """Return the gain [C] of the face whose values have these medians [C]."""
         return np.asarray((self._middle + _DARKEST) / np.maximum(middle + _DARKEST, 1e-4), np.float32)
 
     @cached_property
@@ -272,19 +281,18 @@ class _Comparison:
         """Return the values [C, N] inside."""
         return face.reshape(len(face), -1).take(self._places, axis=1)
 
-    def _profile(self, face: Image, lines: Image, line: NDArray[np.intp]) -> Image:
-        """Return the gain of lines of the camera, [1, H, W], beside that of the face as a whole.
+    def _profile(self, face: Image, line: NDArray[np.intp]) -> Profile:
+        """Return the gain of the lines of the camera, beside that of the face as a whole.
 
         It is what a line's brightness adds up to in both pictures: means of logarithms would tell less than there is of
-        dark skin, and more of features that have moved across a line. lines: see `_lines`; line: [N], of the values.
+        dark skin, and more of features that have moved across a line. line: [N], of the values.
         """
         known = np.flatnonzero(np.bincount(line) >= _LEAST_ROW)
         if not len(known):
-            return np.ones((1, 1, 1), np.float32)
+            return known, np.zeros(0)
         here, there = (each.ravel()[self._places].astype(np.float64) for each in (face.mean(0), self._grey))
         sums = (np.maximum(np.bincount(line, each)[known], 1e-4) / max(each.sum(), 1e-4) for each in (there, here))
-        logs = np.log(np.divide(*sums)).clip(-_BANDS, _BANDS)
-        return np.asarray(np.exp(np.interp(lines, known, logs))[None], np.float32)
+        return known, np.log(np.divide(*sums)).clip(-_BANDS, _BANDS)
 
     def deviation(self, face: Image) -> Image:
         """Return how far the light is from the reference's, [h, w], a logarithm, 0 outside; without pixels' noise."""
@@ -346,19 +354,18 @@ def _curve_between(here: NDArray[np.float64], there: NDArray[np.float64]) -> Cur
     return np.asarray(found) if slope.min() > _LEAST_SLOPE * line > 0 else None
 
 
-def _around(mask: Mask) -> tuple[slice, slice]:
-    """Return the rows and the columns of a mask [H, W] that hold all of it."""
-    found = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    rows, columns = (slice(int(each[0]), int(each[-1]) + 1) for each in found)
-    return rows, columns
-
-
 def _lines(shape: tuple[int, ...], tilt: float) -> tuple[Image, Image]:
     """Return in which row and in which column of the camera, from 0, each place [H, W] lies, tilted by an angle."""
     y, x = np.indices(shape, np.float32)
     across = y * np.cos(tilt) - x * np.sin(tilt), x * np.cos(tilt) + y * np.sin(tilt)
     rows, columns = (np.asarray(each - each.min(), np.float32) for each in across)
     return rows, columns
+
+
+def _spread(profile: Profile, lines: Image) -> Image:
+    """Return the gain of lines at places [h, w] that lie at `lines`, [1, h, w], between known ones linearly."""
+    logs = np.interp(lines, *profile) if len(profile[0]) else np.zeros(lines.shape)
+    return np.asarray(np.exp(logs)[None], np.float32)
 
 
 def _without_noise(field: Image) -> Image:
@@ -382,6 +389,18 @@ def _quantile(ordered: Image, share: float) -> Image:
     below = int(place)
     low, high = ordered[:, below], ordered[:, min(below + 1, ordered.shape[1] - 1)]
     return np.asarray(low + (high - low) * np.float32(place - below))
+
+
+def medians(values: Image) -> Image:
+    """Return the medians [C] of values [C, N], looking for one number each, which takes less time than for two.
+
+    >>> medians(np.array([[5, 1, 2, 4], [0, 0, 1, 9]], np.float32))
+    array([3. , 0.5], dtype=float32)
+    """
+    upper = values.shape[1] // 2
+    parted = np.partition(values, upper)
+    low, high = parted[:, :upper].max(1) if values.shape[1] % 2 == 0 else parted[:, upper], parted[:, upper]
+    return np.asarray(low + (high - low) * np.float32(0.5))
 
 
 def _column(values: NDArray[np.float64]) -> Image:

@@ -11,6 +11,7 @@ found the better without the other. An expression is too local to lose much by t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -78,17 +79,32 @@ def _wave(lit: Image, carrier: NDArray[np.complex64], reference: Image, inside: 
 
 def _carrier(left: Plane, inside: Mask, width: float) -> NDArray[np.complex64] | None:
     """Return the wave [H, W] of size 1 that most of what is left [H, W] has the frequency of; None where none is."""
-    weight = inside * cv2.GaussianBlur(np.float32(inside), (0, 0), _SMOOTH * width)  # an outline has all frequencies
-    rows, columns = (np.fft.fftfreq(side).astype(np.float32) for side in left.shape)
-    down, across = np.meshgrid(rows, columns[: left.shape[1] // 2 + 1], indexing="ij")
+    weight = _window(inside.tobytes(), inside.shape, _SMOOTH * width)
+    down, across = _frequencies(left.shape)
     frequency = np.hypot(down, across)
-    energy = np.abs(np.fft.rfft2(weight * left)) ** 2 * ((frequency > 1 / width) & (frequency < 1 / _SHORTEST))
+    spectrum = np.fft.rfft2(weight * left)
+    energy = (spectrum.real**2 + spectrum.imag**2) * ((frequency > 1 / width) & (frequency < 1 / _SHORTEST))
     v, u = np.unravel_index(int((energy * (frequency > _LONGEST / width)).argmax()), energy.shape)
     near = np.hypot(down - down[v, u], across - across[v, u]) < _AROUND / width
     if energy[near].sum() < _MOSTLY * energy.sum():
         return None
     y, x = np.indices(left.shape, np.float32)
     return np.asarray(np.exp(2j * np.pi * (down[v, u] * y + across[v, u] * x)), np.complex64)
+
+
+@lru_cache(maxsize=4)
+def _window(inside: bytes, shape: tuple[int, ...], sigma: float) -> Plane:
+    """Return a weight [H, W] that falls to 0 at the edge of a mask, as an outline has all frequencies."""
+    mask = np.frombuffer(inside, np.bool_).reshape(shape)
+    return np.asarray(mask * cv2.GaussianBlur(np.float32(mask), (0, 0), sigma))
+
+
+@cache
+def _frequencies(shape: tuple[int, ...]) -> tuple[Plane, Plane]:
+    """Return how often waves rise a px, down and across, at the places of `rfft2` of a plane [H, W]."""
+    rows, columns = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
+    down, across = np.meshgrid(rows.astype(np.float32), columns.astype(np.float32), indexing="ij")
+    return down, across
 
 
 def _logs(reference: NDArray[np.float32], frame: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from .mesh import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, RIGID_LANDMARKS
 
+_RIGID = np.array(RIGID_LANDMARKS)
+
 Landmarks = NDArray[np.floating[Any]]
 
 
@@ -53,8 +55,8 @@ def shape_change(points: Landmarks, reference: Landmarks) -> float:
 
 def _turned(points: Landmarks, reference: Landmarks) -> tuple[NDArray[np.float64], ...]:
     """Return the rotation [3, 3] from a reference head to another, and the rigid landmarks of both, centred, [K, 3]."""
-    rigid = list(RIGID_LANDMARKS)
-    here, there = (each[rigid].astype(np.float64) - each[rigid].mean(0) for each in (points, reference))
+    here, there = (each[_RIGID].astype(np.float64) for each in (points, reference))
+    here, there = here - here.mean(0), there - there.mean(0)
     u, _, vt = np.linalg.svd(here.T @ there)
     vt[-1] *= np.sign(np.linalg.det(u @ vt))
     return u @ vt, here, there

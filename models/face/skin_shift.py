@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .masks import Part
 from .pose import shape_change
 
 Landmarks = NDArray[np.floating[Any]]
@@ -49,8 +51,13 @@ def skin_shift(points: Landmarks, reference: Landmarks, width: float, shape: tup
     return np.asarray(cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR))
 
 
-def brought_back(image: NDArray[np.float32], shift: Shift) -> NDArray[np.float32]:
-    """Return a picture [C, H, W] with what has moved by a `shift` where it was."""
-    y, x = np.mgrid[: shift.shape[0], : shift.shape[1]].astype(np.float32)
-    places = x + shift[..., 0], y + shift[..., 1]
-    return np.stack([cv2.remap(p, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for p in image])
+def brought_back(image: NDArray[np.float32], shift: Shift, part: Part) -> NDArray[np.float32]:
+    """Return a part of a picture [C, H, W] with what has moved by a `shift` where it was, [C, h, w]."""
+    places = _grid(shift.shape[:2])[part] + shift[part]
+    return np.stack([cv2.remap(p, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for p in image])
+
+
+@cache
+def _grid(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the places of a picture of `shape` (H, W), [H, W, 2] px."""
+    return np.dstack(np.meshgrid(*(np.arange(side, dtype=np.float32) for side in shape[::-1])))

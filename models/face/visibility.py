@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import cv2
@@ -25,7 +27,7 @@ from .colour import coloured_as, is_grey
 from .footage import CLIPPED
 from .lids import apertures, mesh_weight, openings
 from .lighting import Curve, Light, ReferenceLight, toned
-from .masks import Mask, disc, grown, hull_of
+from .masks import Mask, Part, disc, grown, hull_of, part_of
 from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
 from .moire import without_moire
 from .mouth_cover import mouth_cover
@@ -57,6 +59,7 @@ _STEADY, _TURNED = ("brows", "nose"), 5.0  # what moves as the head does, for th
 # Of the face's width: half the width of what hides the face at least, as a highlight does not; and how far beside it
 # its own motion may still pass for the face's, for edges and gaps of a hand look like skin.
 _LARGE, _BESIDE = 0.04, 0.1
+_EVERYWHERE = (slice(None), slice(None))
 _SAME = Light(np.ones((3, 1, 1), np.float32), np.zeros(3, np.float32))
 
 
@@ -94,6 +97,29 @@ class _Kept:
         return _Comparison(self.seen.array, light)
 
 
+class _Shown:
+    """A frame [3, 128, 128] under the reference's light: `lit`, and `away`, by how much it differs then, [128, 128].
+
+    Both are found when they are asked for. beyond: finds the second, see `Visibility._beyond_reach`.
+    """
+
+    def __init__(self, small: Image, light: Light, beyond: Callable[[Image], Plane]) -> None:
+        self.light = light
+        self._small, self._beyond = small, beyond
+
+    def under(self, light: Light) -> _Shown:
+        """Return the same under another light."""
+        return _Shown(self._small, light, self._beyond)
+
+    @cached_property
+    def lit(self) -> Image:
+        return self.light.on(self._small)
+
+    @cached_property
+    def away(self) -> Plane:
+        return self._beyond(self.lit)
+
+
 class Visibility:
     """Compares frames with one reference frame; those of the last shots are not compared again.
 
@@ -109,14 +135,18 @@ class Visibility:
         self._known: OrderedDict[bytes, _Kept] = OrderedDict()
         self._bytes = 0
         self._scale = _SIDE / size
-        small = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
+        mesh = self._as_small(landmarks)
+        small = mesh[:, :2]
         shape = (_SIDE, _SIDE)
-        self._landmarks, self._mesh = small, landmarks
+        self._landmarks, self._mesh = small, mesh
         self._width = face_width(small)
         self._reach = max(1, round(_REACH * self._width))
-        self._eyes = [hull_of(small[list(opening)], shape) for opening in (RIGHT_EYE, LEFT_EYE)]
+        groups: tuple[tuple[int, ...], ...] = (RIGHT_EYE, LEFT_EYE, RIGHT_LIDS, LEFT_LIDS, LIPS)
+        self._hulls = {group: hull_of(small[list(group)], shape) for group in groups}
+        self._eyes = [self._hulls[opening] for opening in (RIGHT_EYE, LEFT_EYE)]
         self._openings = openings(small)
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
+        self._area = int(self._face.sum())
         self._whole_face = face_mask(landmarks, (size, size))[0, 0].numpy() > 0.5
         self._regions = {name: mask[0, 0].numpy() for name, mask in regions(small, shape).items()}
         self._steady = [self._regions[name] > 0.5 for name in _STEADY]
@@ -130,6 +160,7 @@ class Visibility:
         self._inside = _small_mask(inside)
         self._small = _small(reference[0].cpu().numpy())
         self._near = self._extremes(self._small)
+        self._shiny = self._small.min(0) >= _SHINY
         mouth = grown(self._hull(LIPS, small), max(1, round(_REACH * self._width)))
         self._besides_mouth = self._face & ~mouth
         self._light = ReferenceLight(self._small, self._face, self._width, tilt)
@@ -180,7 +211,7 @@ class Visibility:
             frame = coloured_as(frame, self._reference[0])
         width = self._width / self._scale
         restored, lost = unclipped(frame.numpy(), self._reference[0].numpy(), self._whole_face, width)
-        found = self._compared(_small(restored), _small_mask(inside[None]), _small(lost[None]) > 0.5, landmarks)
+        found = self._compared(_small(restored), _small_mask(inside[None]), _mostly(lost), landmarks)
         light = _SAME if found.light is None else found.light
         show(
             np.ascontiguousarray(toned(restored, light.curve)),
@@ -207,27 +238,26 @@ class Visibility:
         return self._known[key].comparison
 
     def _compare(self, small: Image, within: Mask, lost: Mask, landmarks: NDArray[np.floating[Any]]) -> _Comparison:
-        seen = self._seen & within & ~grown(lost[0], 1)
-        points = landmarks[:, :2] * self._scale + 0.5 * self._scale - 0.5
+        seen = self._seen & within & ~grown(lost, 1)
+        mesh = self._as_small(landmarks)
+        points = mesh[:, :2]
         eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
         own = grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
-        shift = self._shift(landmarks)
+        shift = self._shift(mesh)
         skin, light = seen, self._light.between(small, seen)
         lit = light.on(small)
         waves = self._moire(small, lit, seen)
         if waves is not None:
             small = small * waves
             light = self._light.between(small, seen)
-            lit = light.on(small)
-        away = self._beyond_reach(lit, shift)
+        shown = _Shown(small, light, partial(self._beyond_reach, shift=shift))
         for tolerance in _DIFFERENT:
-            uncovered = seen & ~self._covered(lit, away, seen, own, eyes, tolerance)
-            if not np.array_equal(uncovered, skin):
-                skin, light = uncovered, self._light.between(small, uncovered)
-                lit = light.on(small)
-                away = self._beyond_reach(lit, shift)
-        seen = skin.copy()
-        for eye in self._hidden_eyes(away, seen, eyes, points):
+            uncovered = seen & ~self._covered(shown, seen, own, eyes, tolerance)
+            if not np.array_equal(uncovered & self._face, skin & self._face):  # by that alone lights are compared
+                shown = shown.under(self._light.between(small, uncovered))
+            skin = uncovered
+        light, seen = shown.light, skin.copy()
+        for eye in self._hidden_eyes(shown, seen, eyes, points):
             seen &= ~eye
         inside = (self._inside & within).ravel()
         for inner, beside in self._parts:  # what hides most of a region may be missed in the rest of it
@@ -236,7 +266,7 @@ class Visibility:
         for inner, beside in self._sides:  # the picture's edge hides no more than it cuts off: a side is seen by itself
             if np.count_nonzero(inside[inner]) < _LEAST_SEEN * len(inner):
                 seen &= beside
-        if self._is_only_jaw(seen) and turned_by(landmarks, self._mesh) > _TURNED:
+        if self._is_only_jaw(seen) and turned_by(mesh, self._mesh) > _TURNED:
             seen[:] = False
         if waves is not None:
             light = replace(light, gain=light.gain * waves)
@@ -254,30 +284,49 @@ class Visibility:
         """Whether nothing is seen by which a head that turns can be told from a jaw that moves aside."""
         return not any(seen[region].mean() > 1 - _LEAST_SEEN for region in self._steady)
 
-    def _shift(self, landmarks: NDArray[np.floating[Any]]) -> Shift | None:
+    def _as_small(self, landmarks: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Return landmarks [478, 3] as px of the pictures that are compared, depth as well."""
+        return np.asarray(landmarks * self._scale + 0.5 * self._scale - 0.5)
+
+    def _shift(self, points: NDArray[np.floating[Any]]) -> Shift | None:
         """Return how far a frame's skin has moved, where the head turns or pulls a face; None for what is near by."""
-        points, reference = (each * self._scale + 0.5 * self._scale - 0.5 for each in (landmarks, self._mesh))
-        if np.abs(points - reference)[:, :2].max() <= self._reach:
+        if np.abs(points - self._mesh)[:, :2].max() <= self._reach:
             return None
-        return skin_shift(points, reference, self._width, (_SIDE, _SIDE))
+        return skin_shift(points, self._mesh, self._width, (_SIDE, _SIDE))
 
     def _beyond_reach(self, lit: Image, shift: Shift | None) -> Plane:
         """Return by how much a frame differs from all that can have come there, [128, 128] of white.
 
         That is what is near by on the reference, or near where a `shift` has brought it.
         """
-        here = np.maximum(_beyond(lit, self._near), _beyond(self._small, self._extremes(lit))).max(0)
-        if shift is None or here[self._face].max() <= min(_DIFFERENT):
-            return here
-        return np.minimum(here, self._beyond_reach(brought_back(lit, shift), None))
+        here = self._beyond(lit, _EVERYWHERE)
+        if shift is not None and here[self._face].max() > min(_DIFFERENT):
+            part = self._on_mesh
+            here[part] = np.minimum(here[part], self._beyond(brought_back(lit, shift, part), part))
+        return here
 
-    def _covered(self, lit: Image, away: Plane, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
+    def _beyond(self, lit: Image, part: Part) -> Plane:
+        """Return by how much a part of a frame [C, h, w] differs from all that is near by on the reference."""
+        (low, high), there = (each[:, *part] for each in self._near), self._small[:, *part]
+        low_here, high_here = self._extremes(lit)
+        apart = np.maximum(low - lit, lit - high)
+        return np.maximum(apart, np.maximum(low_here - there, there - high_here)).max(0)
+
+    @cached_property
+    def _on_mesh(self) -> Part:
+        """The part of a picture in which `skin_shift` may find a shift, and as much beside it as windows reach."""
+        shift = np.asarray(skin_shift(self._mesh + 1, self._mesh, self._width, (_SIDE, _SIDE)))
+        return part_of(grown(np.abs(shift).max(2) > 0, 2 * self._reach))
+
+    def _covered(self, shown: _Shown, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
         """Return where something is before the face: what differs by more than `tolerance`, see `_beyond_reach`."""
-        different = (away > tolerance) & seen
+        different = (shown.away > tolerance) & seen
+        if not different.any():
+            return different
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
-        covered = self._glints(lit, different)
-        least = _SPECK * self._face.sum()
+        covered = self._glints(shown.lit, different)
+        least = _SPECK * self._area
         for label in 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= least):
             part = labels == label
             on_face = part & self._face
@@ -287,16 +336,17 @@ class Visibility:
         return grown(covered, max(1, round(_GROWN * self._width)))
 
     def _hidden_eyes(
-        self, changed: Plane, seen: Mask, eyes: list[Mask], points: NDArray[np.floating[Any]]
+        self, shown: _Shown, seen: Mask, eyes: list[Mask], points: NDArray[np.floating[Any]]
     ) -> list[Mask]:
         """Return where the eyes are that the mesh takes for closing ones and that something hides.
 
         What is seen of a hand of the skin's colour between the lids changes it as a lid does that closes. But a lid
-        changes nothing else around the eye. changed: see `_beyond_reach`.
+        changes nothing else around the eye.
         """
         closing = mesh_weight(1 - apertures(points[None])[0] / self._openings) > 0
         if not closing.any():
             return []
+        changed = shown.away
         rest = self._face & seen & ~grown(eyes[0] | eyes[1], max(1, round(2 * _AROUND_EYE * self._width)))
         usual = float(np.quantile(changed[rest], _NOISE_QUANTILE)) if rest.any() else 0.0
         found = []
@@ -317,10 +367,11 @@ class Visibility:
 
         On glasses it is as small as what an eye may change of itself. Teeth that show are none.
         """
-        shiny = np.maximum(lit.min(0), self._small.min(0)) >= _SHINY
-        shiny &= different & self._besides_mouth
+        shiny = different & self._besides_mouth & (self._shiny | (lit.min(0) >= _SHINY))
+        if not shiny.any():
+            return shiny
         _, labels, stats, _ = cv2.connectedComponentsWithStats(np.uint8(shiny))
-        large = stats[:, cv2.CC_STAT_AREA] >= max(2.0, _GLINT * float(self._face.sum()))
+        large = stats[:, cv2.CC_STAT_AREA] >= max(2.0, _GLINT * self._area)
         large[0] = False
         return np.asarray(large[labels])
 
@@ -332,8 +383,7 @@ class Visibility:
 
     def _hull(self, group: tuple[int, ...], points: NDArray[np.floating[Any]]) -> Mask:
         """Return where an eye or the lips lie, in the reference or in the frame: there they change of themselves."""
-        here, there = (hull_of(each[list(group)], (_SIDE, _SIDE)) for each in (self._landmarks, points))
-        return here | there
+        return self._hulls[group] | hull_of(points[list(group)], (_SIDE, _SIDE))
 
 
 def undisturbed(seen: Tensor, width: float) -> Tensor:
@@ -373,16 +423,15 @@ def _small(image: NDArray[Any]) -> Image:
     return result
 
 
-def _beyond(values: Image, extremes: tuple[Image, Image]) -> Image:
-    """Return by how much values [C, 128, 128] lie outside of the extremes."""
-    low, high = extremes
-    return np.maximum(low - values, values - high)
-
-
 def _small_mask(mask: Tensor) -> Mask:
     if bool(mask.amin() == 1):
         return np.ones((_SIDE, _SIDE), np.bool_)
     return pool_to(mask.float(), (_SIDE, _SIDE))[0, 0].cpu().numpy() > 0.99
+
+
+def _mostly(mask: Mask) -> Mask:
+    """Return where most of a mask [H, W] is set, [128, 128]."""
+    return _small(mask[None])[0] > 0.5 if mask.any() else np.zeros((_SIDE, _SIDE), np.bool_)
 
 
 def _clipped(image: Image) -> Mask:

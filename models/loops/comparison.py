@@ -78,14 +78,20 @@ def compare_at(
     maps: [N, 4], turn, scale and shift (a, b, x, y). prior: [P], the weight of each place. Results: the difference
     [N, P] and its weight, 0 outside of the picture. Beyond its pixels there is 0.
     """
-    last_x, last_y, half, zero = pictures.shape[3] - 1, pictures.shape[2] - 1, np.float64(0.5), np.float32(0)
+    last_x, last_y = pictures.shape[3] - 1, pictures.shape[2] - 1
+    half, zero, one = np.float64(0.5), np.float32(0), np.float32(1)
     for n in range(len(pictures)):
         picture, across, down = pictures[n, 0], x[min(n, len(x) - 1)], y[min(n, len(y) - 1)]
         a, b, shift_x, shift_y = maps[n, 0], maps[n, 1], maps[n, 2], maps[n, 3]
         for p in range(len(values)):
             place_x, place_y = a * across[p] - b * down[p] + shift_x, b * across[p] + a * down[p] + shift_y
-            i, right, s, t = _within(place_x, last_x)
-            j, below, u, v = _within(place_y, last_y)
+            if (place_x >= 0) & (place_x < last_x) & (place_y >= 0) & (place_y < last_y):  # nearly all
+                i, j = max(int(place_x), 0), max(int(place_y), 0)
+                right, below, t, v = i + 1, j + 1, np.float32(place_x - i), np.float32(place_y - j)
+                s, u = one - t, one - v
+            else:
+                i, right, s, t = _within(place_x, last_x)
+                j, below, u, v = _within(place_y, last_y)
             above = s * picture[j, i] + t * picture[j, right]
             difference[n, p] = u * above + v * (s * picture[below, i] + t * picture[below, right]) - values[p]
             inside = (
