@@ -23,10 +23,9 @@ from .masks import Mask
 COVER_SIDE = 32  # px of the pictures that say where a frame doesn't show the face
 _WANDERS = 0.05  # of a region: what is newly hidden or seen again from a frame to the next, at least
 _PAUSE = 0.1  # s; a hand that turns round keeps still for so long
-# Of a region: 0.06 to 0.09 where a woman's skin folds as she cries, the same part in all frames; what passes before
-# rendered people hides 0.17 and more of one.
-_FOLD = 0.12
-_IN_PLACE = 1.2  # what is hidden in any frame over what is hidden in one
+# Of a region: up to this much is hidden where a real person's skin folds (crying 0.09, smiling 0.3), and in the same
+# place in all frames: what is hidden in any of them over what is hidden in one.
+_FOLD, _IN_PLACE = 0.35, 1.3
 _LARGE = 7e-3  # of the face's width: more than a micro-expression; what is missed of a hand has 1e-2 and more
 _APPROACH = 0.2  # s for which it may be before a region without being found there
 # Of what is hidden, the share that still is so soon (the overlap coefficient): hands have 0.66 and more, as they are
@@ -58,14 +57,17 @@ def passing(
     """
     times = np.asarray(seconds, np.float64)
     runs = [
-        _Run(name, *span, bool((motion[name][span[0] : span[1] + 1] > _LARGE).any()))
+        _Run(name, first, last, bool((motion[name][first : last + 1] > _LARGE).any()), fold)
         for name, region in regions.items()
-        for span in _wandering(covers & region, region, motion[name] > _LARGE, times)
+        for first, last, fold in _wandering(covers & region, region, motion[name] > _LARGE, times)
     ]
+    # What is hidden in its place is a part of a hand, too, if that hides another region more meanwhile.
+    things = [run for run in runs if not run.fold]
+    runs = [run for run in runs if any(run.meets(other) for other in things)]
     missed = [run for run in runs if run.large]
     found: dict[str, Mask] = {}
     for run in runs:
-        if any(run.first <= other.last and other.first <= run.last for other in missed):  # it is one thing
+        if any(run.meets(other) for other in missed):  # it is one thing
             frames = found.setdefault(run.region, np.zeros(len(covers), np.bool_))
             frames[run.first : run.last + 1] = True
     return found
@@ -73,12 +75,20 @@ def passing(
 
 @dataclass(frozen=True)
 class _Run:
-    """A region in the frames from `first` to `last` in which what hides it wanders; large: it has large motion then."""
+    """A region in the frames from `first` to `last` in which what hides it wanders.
+
+    large: it has large motion then. fold: what hides it is small and comes and goes in its place.
+    """
 
     region: str
     first: int
     last: int
     large: bool
+    fold: bool
+
+    def meets(self, other: _Run) -> bool:
+        """Return whether they have frames in common."""
+        return self.first <= other.last and other.first <= self.last
 
 
 def are_specks(covers: Mask, regions: Mapping[str, Mask], seconds: Sequence[float]) -> bool:
@@ -99,22 +109,24 @@ def are_specks(covers: Mask, regions: Mapping[str, Mask], seconds: Sequence[floa
     return bool(passes.any((1, 2)).mean() > _MOSTLY and (now & then).sum() < _STILL * smaller.sum())
 
 
-def _wandering(hidden: Mask, region: Mask, large: Mask, times: NDArray[np.float64]) -> Iterator[tuple[int, int]]:
-    """Yield the first and last frame of each run in which what hides a region wanders, with large motion beside it."""
+def _wandering(hidden: Mask, region: Mask, large: Mask, times: NDArray[np.float64]) -> Iterator[tuple[int, int, bool]]:
+    """Yield the first and last frame of each run in which what hides a region wanders, with large motion beside it.
+
+    And whether it may be a fold, which comes and goes in its place.
+    """
     steps = np.flatnonzero((hidden[1:] ^ hidden[:-1]).sum((1, 2)) >= _WANDERS * max(region.sum(), 1))
     if not len(steps):
         return
     for run in np.split(steps, np.flatnonzero(np.diff(times[steps]) > _PAUSE) + 1):
         first, last = int(run[0]), int(run[-1]) + 1
-        most, ever = (hidden[first : last + 1].sum((1, 2)).max(), hidden[first : last + 1].any(0).sum())
-        if most <= _FOLD * region.sum() and ever <= _IN_PLACE * most:
-            continue
+        most, ever = hidden[first : last + 1].sum((1, 2)).max(), hidden[first : last + 1].any(0).sum()
+        fold = bool(most <= _FOLD * region.sum() and ever <= _IN_PLACE * most)
         start, end = times[first] - _APPROACH, times[last] + _APPROACH
         while first > 0 and large[first - 1] and times[first - 1] >= start:
             first -= 1
         while last < len(times) - 1 and large[last + 1] and times[last + 1] <= end:
             last += 1
-        yield first, last
+        yield first, last, fold
 
 
 def packed_cover(cover: Mask) -> str:

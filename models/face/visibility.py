@@ -28,7 +28,17 @@ from .footage import CLIPPED
 from .lids import apertures, mesh_weight, openings
 from .lighting import Curve, Light, ReferenceLight, toned
 from .masks import Mask, Part, disc, grown, hull_of, part_of
-from .mesh import CHIN_TIP, FACE_OVAL, LEFT_EYE, LEFT_LIDS, LIPS, RIGHT_EYE, RIGHT_LIDS
+from .mesh import (
+    CHIN_TIP,
+    FACE_OVAL,
+    LEFT_EYE,
+    LEFT_LIDS,
+    LIPS,
+    LOWER_LIP,
+    RIGHT_EYE,
+    RIGHT_LIDS,
+    UPPER_LIP,
+)
 from .moire import without_moire
 from .mouth_cover import mouth_cover
 from .pose import turned_by
@@ -46,6 +56,9 @@ _GROWN = 0.03  # of the face's width: the soft edge of what is before the face, 
 _SHINY = 0.75  # of white in the darkest channel: skin and eyes have less, what mirrors a lamp more
 _GLINT = 0.0008  # of the face: less of that is a catchlight of the eye
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
+# Of the face's width: by how much farther lips part than in the reference where teeth show; a real smile opens them by
+# 0.045 at once and to 0.1, under a hand the mesh takes closed ones to be up to 0.04 apart.
+_PARTED = 0.04
 _WITH_LIDS = 0.8  # share of an eye with its lids
 # Around an eye but for its opening and the fold above, what the face's own motion doesn't explain: in blinks and winks
 # up to 4 % of it are beyond that level, under a hand of the skin's own colour 13 % and more.
@@ -242,7 +255,9 @@ class Visibility:
         mesh = self._as_small(landmarks)
         points = mesh[:, :2]
         eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
-        own = grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
+        lips = grown(self._hull(LIPS, points), 1)
+        own = grown(eyes[0] | eyes[1], 1) | lips
+        speaking = lips if _parting(points) - _parting(self._landmarks) > _PARTED * self._width else None
         shift = self._shift(mesh)
         skin, light = seen, self._light.between(small, seen)
         lit = light.on(small)
@@ -252,7 +267,7 @@ class Visibility:
             light = self._light.between(small, seen)
         shown = _Shown(small, light, partial(self._beyond_reach, shift=shift))
         for tolerance in _DIFFERENT:
-            uncovered = seen & ~self._covered(shown, seen, own, eyes, tolerance)
+            uncovered = seen & ~self._covered(shown, seen, own, eyes, speaking, tolerance)
             if not np.array_equal(uncovered & self._face, skin & self._face):  # by that alone lights are compared
                 shown = shown.under(self._light.between(small, uncovered))
             skin = uncovered
@@ -318,9 +333,18 @@ class Visibility:
         shift = np.asarray(skin_shift(self._mesh + 1, self._mesh, self._width, (_SIDE, _SIDE)))
         return part_of(grown(np.abs(shift).max(2) > 0, 2 * self._reach))
 
-    def _covered(self, shown: _Shown, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
-        """Return where something is before the face: what differs by more than `tolerance`, see `_beyond_reach`."""
+    def _covered(
+        self, shown: _Shown, seen: Mask, own: Mask, eyes: list[Mask], speaking: Mask | None, tolerance: float
+    ) -> Mask:
+        """Return where something is before the face: what differs by more than `tolerance`, see `_beyond_reach`.
+
+        speaking: lips that part, between which teeth show that may touch a fold beside them.
+        """
         different = (shown.away > tolerance) & seen
+        if speaking is not None:
+            around = grown(speaking, self._reach) & ~speaking
+            if different[speaking].mean() >= different[around].mean():  # a hand changes as much around them
+                different &= ~speaking
         if not different.any():
             return different
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
@@ -410,6 +434,11 @@ def _left_of(top: NDArray[np.floating[Any]], bottom: NDArray[np.floating[Any]], 
 def _hides_one(eyes: list[Mask], part: Mask) -> bool:
     """Return whether an eye is hidden with its lids' skin: a lid that closes changes what is between the lids alone."""
     return any(part[eye].mean() >= _WITH_LIDS for eye in eyes if eye.any())
+
+
+def _parting(points: NDArray[np.floating[Any]]) -> float:
+    """Return how far the lips of landmarks [478, 2] are apart, px."""
+    return float(np.linalg.norm(points[UPPER_LIP] - points[LOWER_LIP]))
 
 
 def _small(image: NDArray[Any]) -> Image:

@@ -15,8 +15,8 @@ Y, X = np.mgrid[:SIDE, :SIDE]
 
 
 def face():
-    """Landmarks of an oval face with two eyes."""
-    landmarks = np.full((478, 3), 128.0)
+    """Landmarks of an oval face with two eyes, and all over it."""
+    landmarks = np.random.default_rng(0).uniform([68, 48, -20], [188, 208, 20], (478, 3))
     turn = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False)
     landmarks[list(FACE_OVAL), :2] = 128 + np.c_[0.5 * WIDTH * np.sin(turn), -0.65 * WIDTH * np.cos(turn)]
     for lids, middle in ((RIGHT_LIDS, 95), (LEFT_LIDS, 161)):
@@ -28,10 +28,13 @@ def face():
 COVER = MovingCover(face(), SIDE)
 
 
-def found(amount, motion=(0.6, -0.8), seen=1.0):
-    """Where something is found in motion of `amount` [S, S] px."""
+def found(amount, motion=(0.6, -0.8), seen=1.0, mesh=0.0):
+    """Where something is found in motion of `amount` [S, S] px, of which the face mesh has a share."""
     local = torch.from_numpy(np.stack([motion[0] * amount, motion[1] * amount])[None]).float()
-    return COVER(local, torch.full((1, 1, SIDE, SIDE), seen))[0, 0].numpy() > 0
+    landmarks = face()
+    column, row = landmarks[:, :2].round().astype(int).T
+    landmarks[:, :2] += mesh * local[0, :, row, column].numpy().T
+    return COVER(local, torch.full((1, 1, SIDE, SIDE), seen), landmarks[None])[0, 0].numpy() > 0
 
 
 def solid(x, y, radius, px):
@@ -72,6 +75,12 @@ def test_a_lid_that_closes_is_none_though_it_has_an_edge():
 @pytest.mark.parametrize("px", [0.0, 0.5, 1.2])
 def test_less_than_a_hundredth_of_the_face_is_left_to_the_controls(px):
     assert not found(solid(128, 160, 28, px)).any()
+
+
+@pytest.mark.parametrize(("mesh", "thing"), [(0.0, True), (1.0, True), (2.5, False)])
+def test_skin_that_moves_as_one_is_told_by_the_mesh_which_a_thing_drags_along_by_less(mesh, thing):
+    """A nose on a head that turns, a mouth that laughs; the mesh is averaged over a sixteenth of the face."""
+    assert found(solid(128, 165, 24, 3.0), mesh=mesh).any() == thing
 
 
 def test_most_of_the_face_moving_alike_is_the_head_and_no_thing():
