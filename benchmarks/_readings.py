@@ -266,6 +266,11 @@ class _Recording:
         of_each = zip(self.readers, self._apart(equations), strict=True)
         return np.concatenate([reader.without(own, doubtful) for reader, own in of_each], axis=1)
 
+    def without_blinks(self, equations: NDArray[np.floating], closed: NDArray[np.float64]) -> NDArray[np.floating]:
+        """Return what was read without what lids do that close, see `RigReader.without_blinks`."""
+        of_each = zip(self.readers, self._apart(equations), strict=True)
+        return np.concatenate([reader.without_blinks(own, closed) for reader, own in of_each], axis=1)
+
     def solve(self, clip: ClipEquations) -> None:
         """Keep what would be solved, each rig's own, and end the job; see `RigReader.solve`."""
         self.clips = [replace(clip, equations=own) for own in self._apart(clip.equations)]

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend_bridge.rig.action_units import BLINK, UPPER_LID_RAISER, Side, recognise
+from ...backend_bridge.rig.action_units import BLINK, UPPER_LID_RAISER, Meaning, Side, recognise
 from ...backend_bridge.rig.basis import Control
 from ..face.lids import mesh_weight
 
@@ -34,17 +34,22 @@ def with_lids(
     much of what each control moves is seen. columns: [K, S, 2], what each moves, px per unit.
     """
     result = values.copy()
-    closed = np.nan_to_num(closed)
     closing = lids_that_close(controls, locked, columns)
     for index, control in enumerate(controls):
         meaning = recognise(control.name)
         if meaning is None or index in locked or not meaning.is_of({BLINK, UPPER_LID_RAISER}):
             continue
-        eye = {Side.RIGHT: closed[:, 0], Side.LEFT: closed[:, 1]}.get(meaning.side, closed.mean(1))
+        eye = closure_of(closed, meaning)
         weight = mesh_weight(eye) * (shown[:, index] >= LEAST_SHOWN)
         amount = np.clip(eye * gains[index], 0, 1) * (control.amounts[1] if index in closing else 0.0)
         result[:, index] = (1 - weight) * values[:, index] + weight * (control.rest + amount)
     return result
+
+
+def closure_of(closed: NDArray[np.float64], meaning: Meaning | None) -> NDArray[np.float64]:
+    """Return how far the eye has closed that a control of this meaning is of, [N]; of both, or of none, the mean."""
+    known, side = np.nan_to_num(closed), meaning.side if meaning else Side.BOTH
+    return {Side.RIGHT: known[:, 0], Side.LEFT: known[:, 1]}.get(side, known.mean(1))
 
 
 def lids_that_close(

@@ -18,8 +18,9 @@ from ...backend_bridge.rig.basis import amount_ranges
 from ..rig.box_least_squares import solve_boxed
 from .batch import Batch
 from .factors import skin_motion
+from .known_motion import without_motion
 from .probes import Probes
-from .rig_reader import HEAD, DriverReader, RigReader, without_motion
+from .rig_reader import HEAD, DriverReader, RigReader
 
 WHOLE_FACE = 20  # controls in sight, by which a rig can follow any part of a face; those of FACS or ARKit have more
 # Of the residual: expressions of 2 % of the face's width, with a rig of another face, leave 0.08 to 0.6 of what their

@@ -19,7 +19,7 @@ from ...backend_bridge.job.spec import JobSpec, Match
 from ...backend_bridge.rig.action_units import GAZE, UPPER_LID_RAISER, Side, recognise
 from ...backend_bridge.rig.basis import RigBasis, amount_ranges
 from ...backend_bridge.rig.curves import ControlCurves
-from ..face import face_width, regions
+from ..face import face_width, mesh_weight, regions
 from ..face.correspondence import Correspondence
 from ..rig.constraints import Constraints
 from ..rig.evidence import SolverSettings
@@ -33,6 +33,7 @@ from .driver import Driver
 from .driving_clip import DrivingClip
 from .even_field import distinct
 from .factors import Factors
+from .known_motion import without_blinks, without_motion
 
 HEAD = slice(7, 9)  # of what is read at a site: the head's motion
 FEWEST_COVERED = 3  # frames
@@ -172,7 +173,7 @@ class RigReader(ABC):
         solution, shown, controls = fitted.solution, fitted.shown, self.basis.controls
         rest = np.array([control.rest for control in controls])
         solved = _hidden_at_rest(solution.curves.values, shown < LEAST_SHOWN, rest, solution.curves.seconds)
-        matched = self._matched(solution, solved - rest, adjusted)
+        matched = self._matched(fitted, solved - rest, adjusted)
         excursions = (solved - rest) * matched.gains
         low, high = amount_ranges(controls)
         ends = ((excursions >= _LIMIT * high) & (high > 0)) | ((excursions <= _LIMIT * low) & (low < 0))
@@ -223,6 +224,11 @@ class RigReader(ABC):
         hidden = np.stack([*frames, np.any(frames, axis=0)])[of].T
         return _unseen_where(equations, hidden)
 
+    def without_blinks(self, equations: NDArray[np.floating], closed: NDArray[np.float64]) -> NDArray[np.floating]:
+        """Return what was read [N, S, 10] without what lids do that close: [N, 2], `face.closures`."""
+        lids = self._regions.get("lids", np.zeros(equations.shape[1]))
+        return without_blinks(equations, self.basis.controls, closed, self.columns, lids)
+
     @property
     def columns(self) -> NDArray[np.floating]:
         """What each control moves at the sites of the equations, [K, S, 2] px per unit."""
@@ -258,13 +264,19 @@ class RigReader(ABC):
             motion[..., 3:5] *= -1
         return solve(self.basis, self._observer.sites, motion, seconds, constraints=self._constraints)
 
-    def _matched(self, solution: RigSolution, excursions: NDArray[np.floating], adjusted: bool) -> Matched:
-        """Return the gains that bring the shown motion to the driver's, or those of 1 that leave the shape as it is."""
+    def _matched(self, fitted: Fitted, excursions: NDArray[np.floating], adjusted: bool) -> Matched:
+        """Return the gains that bring the shown motion to the driver's, or those of 1 that leave the shape as it is.
+
+        While lids close they draw the skin around along; the other frames tell how large the expression is.
+        """
+        solution = fitted.solution
         low, high = amount_ranges(self.basis.controls)
+        told = mesh_weight(fitted.closed).max(1) == 0
+        told = told if told.any() else ~told
         return match(
-            excursions,
+            excursions[told],
             np.ascontiguousarray(self._observer.sites.columns.swapaxes(1, 2)),
-            solution.motion,
+            solution.motion[told],
             self._regions,
             pairs=self._constraints.pairs,
             most=np.minimum(np.maximum(np.abs(low), np.abs(high)), solution.most),
@@ -402,16 +414,6 @@ def _of_lids(
     precision = 0.5 * np.array(usual)[:, None, None] * weight
     none = np.zeros_like(precision)
     return np.concatenate([precision, none, precision, precision * flow, weight], -1)
-
-
-def without_motion(equations: NDArray[np.floating], motion: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return equations [N, S, 6] J u = h of what is left of u when a known motion [N, S, 2] px is taken out."""
-    xx, xy, yy = np.moveaxis(equations[..., :3], -1, 0)
-    x, y = np.moveaxis(motion, -1, 0)
-    left = equations.copy()
-    left[..., 3] -= xx * x + xy * y
-    left[..., 4] -= xy * x + yy * y
-    return left
 
 
 def without_cover(equations: NDArray[np.floating], position: NDArray[np.floating], edge: float) -> NDArray[np.floating]:

@@ -90,6 +90,7 @@ class Curves:
         files = (self._folder.file_of(EQUATIONS, index) for index in self._observed.held)
         equations = np.stack([np.load(file, allow_pickle=False) for file in files])
         equations = self._reader.without(equations, self._observed.doubtful)
+        equations = self._reader.without_blinks(equations, self._observed.closures[self._observed.held])
         compressed = self._observed.compression.strong
         solved, event = self._solved_with(report.events, equations)
         whole = _is_whole(solved)
@@ -133,8 +134,10 @@ class Curves:
                 explained = None
         if explained is not None:
             return solved, explained
-        course = None if speckled else self._course(solved, equations)
-        return self._reader.unmatched(solved), None if course is None else self._observed.shown_event(course)
+        solved = self._reader.unmatched(solved)
+        shows = not speckled and shows_anything(solved.curves, self._reader.basis.controls)
+        course = self._course(solved, equations) if shows else None
+        return solved, None if course is None else self._observed.shown_event(course)
 
     def _solved(self, equations: NDArray[np.floating], moves: bool) -> Solved:
         """Return the controls, brought to the peak of the motion where that is the driver's.

@@ -2,6 +2,7 @@
 """Which of the motion that was observed is an event."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from types import MappingProxyType, SimpleNamespace
 
@@ -11,10 +12,13 @@ import torch
 
 from magplus.backend_bridge.job.artefacts import OBSERVED
 from magplus.backend_bridge.job.report import ReferenceReport
+from magplus.backend_bridge.rig.basis import Control
+from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.rig.events import MotionEvent
 from magplus.backend_bridge.rig.regions import REGIONS
 from magplus.models.face import COVER_SIDE, packed_cover
-from magplus.models.pipeline.outputs.curves import shows_at
+from magplus.models.pipeline.neutral_reference import WHOLE_FACE
+from magplus.models.pipeline.outputs.curves import Curves, shows_at
 from magplus.models.pipeline.outputs.observed import PARALLAX, Observed
 
 COUNT, APEX = 28, 12
@@ -309,3 +313,19 @@ def test_the_peak_is_matched_where_copies_are_not_known_for_certain(tmp_path):
     assert observed(tmp_path, copied=0.6, missing=0.1).compression.strong
     assert not observed(tmp_path, copied=0.6, missing=0.1).sparse
     assert observed(tmp_path, copied=0.6).sparse
+
+
+@pytest.mark.parametrize(("shown", "event"), [(0.02, "an event"), (0.005, None)])
+def test_what_resting_controls_show_of_a_face_that_shows_no_event_is_noise(shown, event):
+    """Between two blinks of a still face less than a hundredth of a control's range may stand out from nothing."""
+    brow = Control("browDownLeft", "property", "Rig", "", 0.0, 0.0, 1.0)
+    values = np.float32([[0.0], [shown], [0.0]])
+    curves = ControlCurves(("browDownLeft",), np.arange(3.0), values, np.zeros(3), np.ones(1))
+    solved = SimpleNamespace(curves=replace(curves, visibility=np.ones(WHOLE_FACE)))
+    job = SimpleNamespace(
+        _observed=SimpleNamespace(speckled=False, shown_event=lambda course: "an event"),
+        _reader=SimpleNamespace(basis=SimpleNamespace(controls=[brow]), unmatched=lambda solved: solved),
+        _solved=lambda equations, moves: solved,
+        _course=lambda solved, equations: np.zeros(3),
+    )
+    assert Curves._solved_with(job, None, np.zeros((3, 4, 10)))[1] == event

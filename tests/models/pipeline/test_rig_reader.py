@@ -148,6 +148,36 @@ def test_the_course_of_an_expression_is_none_of_what_a_codec_leaves_elsewhere() 
     np.testing.assert_allclose(course, amounts * largest, atol=1e-9)
 
 
+@pytest.mark.parametrize("shut", [(4, 5, 6), (7, 8, 9)])
+def test_an_expression_beside_a_blink_is_keyed_as_it_is(shut: tuple[int, ...]) -> None:
+    """The lids move thirty times as far, and draw along what is around them."""
+    names = ("browDownLeft", "browDownRight", "eyeBlinkLeft", "eyeBlinkRight")
+    sides = (66, 30)
+    brows = np.stack([bump(x, 24, 5) * [0, 3] for x in sides])
+    lids = np.stack([(bump(x, 44, 4) + 0.03 * bump(x, 52, 14)) * [0, 15] for x in sides])
+    regions = {"brows": (GRID[:, 1] < 36) * 1.0, "lids": (np.abs(GRID[:, 1] - 44) < 8) * 1.0}
+    reader = reader_of(np.concatenate([brows, lids]), names, "Face", regions, "motion")
+    closed = np.zeros((len(CURVE), 2))
+    closed[list(shut)] = [[0.6], [1.0], [0.6]]
+    wrong_lids = 1.2 * (closed[:, :1, None] * lids.sum(0))  # the driver's are larger than the avatar's
+    motion = read(CURVE[:, None, None] * 0.15 * brows.sum(0) + wrong_lids, np.zeros((len(CURVE), len(GRID), 2)))
+    clip = ClipEquations(reader.without_blinks(motion, closed), list(np.arange(len(CURVE)) / 24), closed)
+    values = reader.solve(clip).curves.values
+    np.testing.assert_allclose(values[5, :2], 0.15, rtol=0.1)
+    np.testing.assert_allclose(values[:, 2:], closed, atol=0.01)
+
+
+def test_lids_that_are_open_are_measured_and_so_is_the_other_eye_of_a_wink() -> None:
+    names, keys = ("eyeBlinkLeft", "eyeBlinkRight"), np.stack([bump(x, 44, 4) * [0, 15] for x in (66, 30)])
+    reader = reader_of(keys, names, "Face", {})
+    motion = read(np.broadcast_to(0.1 * keys.sum(0), (3, *keys.shape[1:])), np.zeros((3, len(GRID), 2)))
+    left = reader.without_blinks(motion, np.array([[0.0, 0.0], [0.1, 0.1], [0.0, 1.0]]))
+    assert np.array_equal(left[:2], motion[:2])
+    winking, other = (np.linalg.norm(key, axis=1) > 3 for key in keys)
+    assert not left[2, winking, :6].any() and np.array_equal(left[2, winking, 6:], motion[2, winking, 6:])
+    np.testing.assert_allclose(left[2, other], motion[2, other], rtol=1e-4)
+
+
 def test_a_lid_that_is_hidden_does_not_close_by_what_the_mesh_guesses_of_it() -> None:
     """A hand before the brows and eyes pulls the mesh's lids shut."""
     controls = [Control(name, "property", "Rig", "", 0.0, 0.0, 1.0) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
@@ -205,6 +235,6 @@ def test_a_control_that_shows_the_drivers_motion_at_the_end_of_its_range_is_name
 
 def test_what_stands_in_for_a_reader_takes_all_that_a_job_gives_one() -> None:
     """The benchmark's recording ends a job where it would solve: a new argument there must reach it, too."""
-    for name in ("solve", "without"):
+    for name in ("solve", "without", "without_blinks"):
         given, taken = (signature(getattr(each, name)).parameters for each in (RigReader, _Recording))
         assert list(given) == list(taken), name
