@@ -44,6 +44,13 @@ _SHOWN = 0.3  # of a control's peak, from which on it shows the expression at an
 _LASTING = 3  # frames; a block that a codec codes in one frame and again soon after looks like less
 _NAMED = 6  # controls in one sentence
 _MOST = 0.9  # of the frames: an expression that is held is explained better than its opposite in all that were tried
+# Residual of the region that the controls of a whole face follow best, from which on they follow none. True expressions
+# have 0.17 at most (rendered people) and 0.5 (real ones, a rig of another face), a watermark and moire more than 0.8.
+_NOT_FOLLOWED = 0.7
+_NO_CONTROL_FOLLOWS = (
+    "What moves most in the driver's picture is followed by no control, so that it isn't taken for an expression: "
+    "cloth or hair before the face, or a rig that lies elsewhere on it. Check the face match."
+)
 _OTHERWISE = 0.6  # residual of a region: its motion and the rig's then differ by 50 degrees or more
 
 
@@ -133,7 +140,10 @@ class Curves:
             if not shows_anything(solved.curves, self._reader.basis.controls, lasts):
                 explained = None
         if explained is not None:
-            return solved, explained
+            if self._follow(solved, explained) or self._observed.comes_once(explained):
+                return solved, explained
+            self._notes.warning(_NO_CONTROL_FOLLOWS)
+            return self._reader.unmatched(solved), None
         solved = self._reader.unmatched(solved)
         shows = not speckled and shows_anything(solved.curves, self._reader.basis.controls)
         course = self._course(solved, equations) if shows else None
@@ -154,6 +164,14 @@ class Curves:
             sparse=observed.sparse,
         )
         return self._reader.solve(clip)
+
+    def _follow(self, solved: Solved, event: MotionEvent) -> bool:
+        """Return whether the controls follow any region's motion, at the event's apex or where they show most."""
+        curves, controls = solved.curves, self._reader.basis.controls
+        shown = np.where(of_eyes(controls), 0.0, np.abs(excursions(curves, controls))).max(1)
+        apex = int(np.abs(curves.seconds - event.apex).argmin())
+        left = curves.region_residual[[apex, int(shown.argmax())]]
+        return not bool(np.isfinite(left).any()) or bool(np.nanmin(left) < _NOT_FOLLOWED)
 
     def _lasts(self, event: MotionEvent) -> bool:
         """Return whether an event lasts for `_LASTING` frames or more."""
@@ -196,10 +214,7 @@ class Curves:
         shows = shows_anything(solved.curves, self._reader.basis.controls)
         explained = self._observed.explained_event(solved.region_residual, shows)
         if explained != event:
-            self._notes.warning(
-                "What moves most in the driver's picture is followed by no control, so that it isn't taken for an "
-                "expression: cloth or hair before the face, or a rig that lies elsewhere on it. Check the face match."
-            )
+            self._notes.warning(_NO_CONTROL_FOLLOWS)
         return explained
 
     def _with_reference(self, report: Report, equations: NDArray[np.floating], whole: bool) -> Report:

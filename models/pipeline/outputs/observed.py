@@ -345,11 +345,7 @@ class Observed:
         """
         if (event := self.event) is None or not shows:
             return None
-        motion = {name: self._motion_in(name) for name in REGIONS if name not in self._covered}
-        motion = {name: each for name, each in motion.items() if name not in self.doubtful} or motion
-        apex = int(np.abs(self._seconds - event.apex).argmin())
-        most = max(motion, key=lambda name: float(motion[name][apex]))
-        if residual.get(most, 0.0) < UNEXPLAINED or self._comes_once(motion[most], event):
+        if residual.get(self._most_moving(event), 0.0) < UNEXPLAINED or self.comes_once(event):
             return event
         explained = [name for name, share in residual.items() if share < UNEXPLAINED]
         return self._event_of(self._largest_of(explained))
@@ -379,10 +375,18 @@ class Observed:
             return None
         return self._event_of(np.where(self._blinking | self._passing, 0.0, motion), len(motion))
 
-    def _comes_once(self, motion: NDArray[np.float64], event: MotionEvent) -> bool:
-        """Return whether a region is at rest before an event and after it, from its motion [T]."""
+    def _most_moving(self, event: MotionEvent) -> str:
+        """Return the region that moves most at an event's apex, of those before which nothing moves."""
+        clear = [name for name in REGIONS if name not in self._covered]
+        clear = [name for name in clear if name not in self.doubtful] or clear
+        apex = int(np.abs(self._seconds - event.apex).argmin())
+        return max(clear, key=lambda name: float(self._motion_in(name)[apex]))
+
+    def comes_once(self, event: MotionEvent) -> bool:
+        """Return whether the region that moves most at an event's apex is at rest before it and after it."""
         if event.onset is None or event.offset is None:
             return False
+        motion = self._motion_in(self._most_moving(event))
         outside = (self._seconds < event.onset) | (self._seconds > event.offset)
         outside &= np.asarray(self._clip.track.present)
         return bool(outside.any() and motion[outside].max() < ONCE * motion[~outside].max())

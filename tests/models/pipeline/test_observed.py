@@ -329,3 +329,22 @@ def test_what_resting_controls_show_of_a_face_that_shows_no_event_is_noise(shown
         _course=lambda solved, equations: np.zeros(3),
     )
     assert Curves._solved_with(job, None, np.zeros((3, 4, 10)))[1] == event
+
+
+@pytest.mark.parametrize(
+    ("left", "follows"),
+    [
+        ([[1.0, 1.0], [1.0, 1.0], [0.95, 0.2]], True),
+        ([[1.0, 1.0], [0.9, 0.4], [1.0, 1.0]], True),  # where the brow shows most
+        ([[0.1, 0.1], [0.8, 0.9], [0.9, 0.8]], False),  # elsewhere nothing moves
+        ([[np.nan, np.nan]] * 3, True),  # no residuals are known
+    ],
+)
+def test_motion_that_controls_follow_in_no_region_is_no_expression(left, follows):
+    """A watermark that pulses over the mouth has a control's direction here and there, and no control's shape."""
+    brow = Control("browDownLeft", "property", "Rig", "", 0.0, 0.0, 1.0)
+    values = np.float32([[0.0], [0.06], [0.04]])
+    curves = ControlCurves(("browDownLeft",), np.arange(3.0), values, np.zeros(3), np.ones(1))
+    curves = replace(curves, regions=("brows", "mouth"), region_residual=np.float32(left))
+    job = SimpleNamespace(_reader=SimpleNamespace(basis=SimpleNamespace(controls=[brow])))
+    assert Curves._follow(job, SimpleNamespace(curves=curves), MotionEvent(1.5, 2.0, None)) is follows
