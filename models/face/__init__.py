@@ -34,6 +34,7 @@ from .timing import (
     nearer_to_rest,
     settled,
     some_calmer,
+    with_open_eyes,
 )
 from .track import FaceTrack, follow_face
 from .turning import head_turning
@@ -91,4 +92,5 @@ __all__ = [
     "turned_by",
     "undisturbed",
     "usual_opening",
+    "with_open_eyes",
 ]

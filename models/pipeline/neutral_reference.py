@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.rig.basis import amount_ranges
+from ..face import with_open_eyes
 from ..rig.box_least_squares import solve_boxed
 from .batch import Batch
 from .factors import skin_motion
@@ -37,7 +38,8 @@ def frame_at_rest(lay: Callable[[], DriverReader], probes: Probes) -> int | None
     """Return a frame in which the face is at rest if it clearly shows an expression in the reference, else None.
 
     Only the frames are looked at in which the face lies farthest from the reference: those that the factors are chosen
-    from. lay: returns what reads a whole face's controls, `WHOLE_FACE` or more; called while the frames are measured.
+    from, without blinks. lay: returns what reads a whole face's controls, `WHOLE_FACE` or more; called while the frames
+    are measured.
     """
     driver, avatar = probes.driver, probes.avatar
     if len(probes.indices) < _LEAST:
@@ -48,8 +50,10 @@ def frame_at_rest(lay: Callable[[], DriverReader], probes: Probes) -> int | None
         equations.append(reader.read(Batch(each.seen, driver, avatar, 1.0, each.observed)))
         sizes.append(skin_motion(driver, each.observed).cpu().numpy() / driver.face_width)
     probes.keep_equations(equations)
-    seconds = driver.clip.track.seconds
-    return opposed(reader, np.concatenate(equations), np.concatenate(sizes), probes.indices, seconds)
+    track, frames = driver.clip.track, np.array(probes.indices)
+    kept = np.isin(frames, with_open_eyes(track))
+    of_kept = np.concatenate(equations)[kept], np.concatenate(sizes)[kept]
+    return opposed(reader, *of_kept, frames[kept].tolist(), track.seconds)
 
 
 def opposed(

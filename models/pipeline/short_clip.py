@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ..device import frames_at_a_time
+from ..face import with_open_eyes
 from .driver import DriverMotion
 from .factors import skin_motion
 from .probes import Probes
@@ -26,12 +27,16 @@ _CLEARLY = 1e-3  # of the face's width; also how far the apex stands out from bo
 
 
 def end_nearer_to_rest(probes: Probes) -> int | None:
-    """Return the first or last frame of a short clip if it is clearly nearer to rest than the reference, else None."""
+    """Return the first or last frame of a short clip if it is clearly nearer to rest than the reference, else None.
+
+    Frames in a blink are left out.
+    """
     driver, clip = probes.driver, probes.driver.clip
-    reference, ends = clip.chosen.index, (clip.present[0], clip.present[-1])
     seconds = clip.track.seconds
-    if float(seconds[ends[1]] - seconds[ends[0]]) > SHORT:
+    if float(seconds[clip.present[-1]] - seconds[clip.present[0]]) > SHORT:
         return None
+    candidates = with_open_eyes(clip.track).tolist()
+    reference, ends = clip.chosen.index, (candidates[0], candidates[-1])
     fields: dict[int, NDArray[np.floating]] = {}
     sizes: dict[int, float] = {}
 
@@ -46,7 +51,7 @@ def end_nearer_to_rest(probes: Probes) -> int | None:
     device = probes.avatar.device
     for indices, seen in clip.batches(frames_at_a_time(device), further) if further else ():
         take(indices, driver.observe(seen.to(device)))
-    frames = sorted({*fields} - {reference})
+    frames = sorted({*fields} & {*candidates} - {reference})
     if not frames:
         return None
     place = int(np.searchsorted(frames, reference))
