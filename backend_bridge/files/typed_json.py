@@ -112,7 +112,7 @@ def from_data(kind: Any, data: Any, name: str = "") -> Any:
     if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(data, dict):
         return _dataclass(kind, data, name)
     if origin is dict and isinstance(data, dict):
-        return {key: from_data(arguments[1], item, f"{name}{key}.") for key, item in data.items()}
+        return {key: from_data(arguments[1], item, f"{name}{_printable(key)}.") for key, item in data.items()}
     if origin is tuple and arguments[-1] is Ellipsis and isinstance(data, list):
         return tuple(from_data(arguments[0], item, name) for item in data)
     if origin is tuple and isinstance(data, list) and len(data) == len(arguments):
@@ -149,6 +149,10 @@ def quoted(data: Any, longest: int) -> str:
         return json.dumps(data)[:longest]
     except RecursionError:  # deeper than it could be read from here
         return "[…]"
+
+
+def _printable(key: str) -> str:
+    return key if key.isprintable() else repr(key)
 
 
 def _shortened(text: str) -> str:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from magplus.backend_bridge.files.errors import InputError
@@ -199,6 +199,7 @@ json_values = st.recursive(plain | numbers, lambda inner: st.lists(inner) | st.d
 
 
 @given(st.sampled_from([each.name for each in dataclasses.fields(Report)]), json_values)
+@example("versions", {"\n": None})
 def test_no_entry_of_the_wrong_kind_gets_through(entry: str, value: Any) -> None:
     """Whatever stands in a report.json, it is either a report that is written back the same or one sentence."""
     data = json.loads(REPORT.encode(finished)) | {entry: value}
