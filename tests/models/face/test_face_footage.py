@@ -22,6 +22,7 @@ from magplus.models.face import (
     choose_reference,
     eyes_part,
     face_mask,
+    follow_face,
     nearer_to_rest,
     undisturbed,
 )
@@ -334,6 +335,19 @@ class TestPixels:
         )
         assert max(float(share[0]) for share in turned.values()) < 0.15
         assert float(hand["mouth"][0]) > 0.8 and float(hand["brows"][0]) < 0.5
+
+    def test_teeth_that_show_in_a_broad_smile_hide_no_mouth(self, other_person):
+        """They touch the folds beside the mouth, which differ from the reference, too."""
+        video, frames = VideoReader(other_person, (0, 2.35)), [4, 57]
+        with FaceLandmarker() as landmarker:
+            points = follow_face(video, landmarker).points[frames]
+        images = [frame.image for frame in video if frame.index in frames]
+        crop = SteadyCrop.around(points)
+        rest, smile = (crop.crop(image, 256, index) for index, image in enumerate(images))
+        there, inside = crop.landmarks(points, 256), torch.ones(1, 1, 256, 256)
+        visibility = Visibility(rest, there[0], inside)
+        unseen = visibility.unseen_regions(visibility(smile, there[[1]], inside)[1])
+        assert float(unseen["mouth"][0]) < 0.2 and float(unseen["cheeks"][0]) < 0.4
 
     def test_a_frame_of_another_shot_is_not_compared_again(self, seen, monkeypatch):
         picture, points, everywhere, visibility = seen
