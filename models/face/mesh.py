@@ -9,7 +9,7 @@ from __future__ import annotations
 RIGHT_EYE_OUTER, LEFT_EYE_OUTER = 33, 263
 RIGHT_EYE_INNER, LEFT_EYE_INNER = 133, 362
 RIGHT_IRIS, LEFT_IRIS = 468, 473  # their middles
-UPPER_LIP, LOWER_LIP, CHIN_TIP = 13, 14, 152
+LOWER_LIP, CHIN_TIP = 14, 152
 UPPER_LIP, NOSE_BASE = 0, 2  # the middle of the lip's upper edge, and where the nose meets it
 
 # fmt: off

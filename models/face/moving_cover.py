@@ -25,7 +25,7 @@ from torch import Tensor
 from ..magnification.filters import pool_weighted
 from .masks import Mask, grown
 from .regions import face_mask, face_width, regions
-from .skin_shift import skin_shift
+from .skin_shift import resized, skin_shift
 
 _SIDE = 128  # px of what is looked at
 _LEAST = 0.01  # of the face's width; less motion makes no control of a size that could be seen
@@ -98,8 +98,7 @@ class MovingCover:
 
     def _as_small(self, landmarks: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
         """Return landmarks [478, 3] as px of what is looked at."""
-        scale = _SIDE / self._size
-        return np.asarray(landmarks * scale + 0.5 * scale - 0.5)
+        return resized(landmarks, _SIDE / self._size)
 
 
 def _around_the_largest(size: NDArray[np.floating[Any]], share: float) -> Mask:

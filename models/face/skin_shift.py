@@ -51,6 +51,15 @@ def skin_shift(points: Landmarks, reference: Landmarks, width: float, shape: tup
     return np.asarray(cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR))
 
 
+def resized(landmarks: Landmarks, scale: float) -> Landmarks:
+    """Return landmarks [478, 3] as px of the picture made so many times as large, depth as well.
+
+    >>> resized(np.array([[-0.5, 0.5, 1.5]]), 0.5).tolist()
+    [[-0.5, 0.0, 0.5]]
+    """
+    return np.asarray(landmarks * scale + 0.5 * scale - 0.5)
+
+
 def brought_back(image: NDArray[np.float32], shift: Shift, part: Part) -> NDArray[np.float32]:
     """Return a part of a picture [C, H, W] with what has moved by a `shift` where it was, [C, h, w]."""
     places = _grid(shift.shape[:2])[part] + shift[part]

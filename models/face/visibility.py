@@ -43,7 +43,7 @@ from .moire import without_moire
 from .mouth_cover import mouth_cover
 from .pose import turned_by
 from .regions import face_mask, face_width, regions
-from .skin_shift import Shift, brought_back, skin_shift
+from .skin_shift import Shift, brought_back, resized, skin_shift
 
 Image = NDArray[np.float32]  # [C, H, W]
 Plane = NDArray[np.float32]  # [H, W]
@@ -57,7 +57,7 @@ _SHINY = 0.75  # of white in the darkest channel: skin and eyes have less, what 
 _GLINT = 0.0008  # of the face: less of that is a catchlight of the eye
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
 # Of the face's width: by how much farther lips part than in the reference where teeth show; a real smile opens them by
-# 0.045 at once and to 0.1, under a hand the mesh takes closed ones to be up to 0.04 apart.
+# 0.042 at once and to 0.097, under a hand the mesh takes closed ones to be up to 0.013 farther apart.
 _PARTED = 0.04
 _WITH_LIDS = 0.8  # share of an eye with its lids
 # Around an eye but for its opening and the fold above, what the face's own motion doesn't explain: in blinks and winks
@@ -300,8 +300,8 @@ class Visibility:
         return not any(seen[region].mean() > 1 - _LEAST_SEEN for region in self._steady)
 
     def _as_small(self, landmarks: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Return landmarks [478, 3] as px of the pictures that are compared, depth as well."""
-        return np.asarray(landmarks * self._scale + 0.5 * self._scale - 0.5)
+        """Return landmarks [478, 3] as px of the pictures that are compared."""
+        return resized(landmarks, self._scale)
 
     def _shift(self, points: NDArray[np.floating[Any]]) -> Shift | None:
         """Return how far a frame's skin has moved, where the head turns or pulls a face; None for what is near by."""
@@ -437,7 +437,7 @@ def _hides_one(eyes: list[Mask], part: Mask) -> bool:
 
 
 def _parting(points: NDArray[np.floating[Any]]) -> float:
-    """Return how far the lips of landmarks [478, 2] are apart, px."""
+    """Return how far the lower lip of landmarks [478, 2] is from the upper edge of the upper one, px."""
     return float(np.linalg.norm(points[UPPER_LIP] - points[LOWER_LIP]))
 
 

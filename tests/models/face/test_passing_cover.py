@@ -7,18 +7,18 @@ from magplus.models.face.passing_cover import passing
 
 COUNT, SIDE = 20, 16
 SECONDS = [index / 30 for index in range(COUNT)]
-REGIONS = {name: np.arange(SIDE)[:, None] // 8 == half for half, name in enumerate(("cheeks", "mouth"))}
-REGIONS = {name: np.broadcast_to(rows, (SIDE, SIDE)) for name, rows in REGIONS.items()}
+UPPER = np.indices((SIDE, SIDE))[0] < SIDE // 2
+REGIONS = {"cheeks": UPPER, "mouth": ~UPPER}
 LARGE = {name: np.where(np.arange(COUNT) > 4, 3e-2, 0.0) for name in REGIONS}
 
 
-def hidden(place: tuple[slice, slice], frames: list[int]) -> np.ndarray:
+def hidden(rows: slice, columns: slice, frames: list[int]) -> np.ndarray:
     covers = np.zeros((COUNT, SIDE, SIDE), bool)
-    covers[(frames, *(slice(each.start, each.stop) for each in place))] = True
+    covers[frames, rows, columns] = True
     return covers
 
 
-FOLD = hidden((slice(2, 7), slice(3, 8)), [6, 7, 9, 12, 13])
+FOLD = hidden(slice(2, 7), slice(3, 8), [6, 7, 9, 12, 13])
 
 
 def test_a_fold_that_comes_and_goes_in_its_place_passes_before_nothing():
@@ -33,6 +33,6 @@ def test_as_much_that_wanders_does():
 
 
 def test_what_is_hidden_in_its_place_is_a_hands_where_that_hides_another_region_meanwhile():
-    hand = hidden((slice(8, 16), slice(0, 16)), [7, 8, 9, 10])
+    hand = hidden(slice(8, 16), slice(0, 16), [7, 8, 9, 10])
     found = passing(FOLD | hand, REGIONS, LARGE, SECONDS)
     assert found["mouth"][7:11].all() and found["cheeks"][6:13].all()
