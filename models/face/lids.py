@@ -28,7 +28,9 @@ _EYES = (
     (LEFT_EYE_OUTER, LEFT_EYE_INNER, (466, 388, 387, 386, 385, 384, 398), (249, 390, 373, 374, 380, 381, 382)),
 )
 _SHUT = 0.035  # of the eye's width: what the mesh leaves open of an eye that is shut
-_LEAST_OPEN = 0.12  # of the eye's width: an eye that is less open is closed, and can't show how it closes
+# Of the eye's width: eyes that are less open are closed, and can't show how they close. The mesh's error is 0.003 to
+# 0.004 (noise of two people of 214 and 190 px); who looks down, or has narrow eyes, opens them by 0.06 to 0.12.
+_LEAST_OPEN = 0.05
 _BLINK = (0.2, 0.4)  # closure at which the mesh's weight rises from 0, and at which it is 1
 _ONE_EYE = 0.4  # difference of the eyes' closures that is a wink and not the mesh's error
 _FOLD = 0.45  # of the eye's width: how far above its edge the skin of the lid moves with it
@@ -64,28 +66,30 @@ def nearly_shut(landmarks: Landmarks, usual: float) -> NDArray[np.bool_]:
 def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
     """Return [N, 2], how far each eye has closed since the reference: 1 for shut, 0 as it was, negative for wider.
 
-    landmarks: [N, 478, 2+] of consecutive frames. Both eyes have the same unless, from a closing to the next opening,
-    they once differ by more than the mesh can be wrong: a lid on its way differs by less than the shut one. NaN where
-    the reference's are shut.
+    landmarks: [N, 478, 2+] of consecutive frames. Both eyes have the same, of the sum of both openings, unless, from a
+    closing to the next opening, they once differ by more than the mesh can be wrong: a lid on its way differs by less
+    than the shut one. NaN where the reference's are shut.
     """
     closed = closures_of_each(landmarks, reference)
+    both = 1 - apertures(landmarks).sum(1) / openings(reference).sum()
     apart = np.abs(closed[:, 0] - closed[:, 1]) > _ONE_EYE
     moved = np.nan_to_num(np.abs(closed)).max(1) > _BLINK[0]
     wink = np.zeros_like(apart)
     for start, end in _runs(moved | apart):
         wink[start:end] = apart[start:end].any()
-    return np.where(wink[:, None], closed, closed.mean(1, keepdims=True))
+    return np.where(wink[:, None], closed, both[:, None])
 
 
 def closures_of_each(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
-    """Return the same, [N, 2], of each eye by itself, with the mesh's error."""
-    return np.asarray(1 - apertures(landmarks) / openings(reference))
+    """Return the same, [N, 2], of each eye by itself, with the mesh's error; NaN if the reference's is shut."""
+    open_ = openings(reference)
+    return np.asarray(1 - apertures(landmarks) / np.where(open_ > _LEAST_OPEN, open_, np.nan))
 
 
 def openings(reference: Landmarks) -> NDArray[np.float64]:
-    """Return [2], the `apertures` that closures are shares of; NaN of an eye that is shut in the reference."""
+    """Return [2], the `apertures` that closures are shares of; NaN where the eyes are shut in the reference."""
     open_ = apertures(reference[None])[0]
-    return np.where(open_ > _LEAST_OPEN, open_, np.nan)
+    return open_ if open_.mean() > _LEAST_OPEN else np.full(2, np.nan)
 
 
 def closures_of_seen(

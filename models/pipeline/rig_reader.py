@@ -38,6 +38,7 @@ from .known_motion import without_blinks, without_motion
 HEAD = slice(7, 9)  # of what is read at a site: the head's motion
 FEWEST_COVERED = 3  # frames
 _EDGE = 0.05  # of the face's width: twice as far as what is before the face may move without being found to hide it
+_AWAKE = 0.5  # of the frames: lids that close in more don\'t just blink
 _LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
 _WELL_SEEN = 0.75  # quantile of the sites' precision that the mesh's equations of the lids get
@@ -267,12 +268,13 @@ class RigReader(ABC):
     def _matched(self, fitted: Fitted, excursions: NDArray[np.floating], adjusted: bool) -> Matched:
         """Return the gains that bring the shown motion to the driver's, or those of 1 that leave the shape as it is.
 
-        While lids close they draw the skin around along; the other frames tell how large the expression is.
+        While lids close they draw the skin around along; the other frames tell how large the expression is. Where the
+        eyes stay shut, so that most frames would be left out, all do.
         """
         solution = fitted.solution
         low, high = amount_ranges(self.basis.controls)
         told = mesh_weight(fitted.closed).max(1) == 0
-        told = told if told.any() else ~told
+        told = told if told.mean() >= _AWAKE else np.ones_like(told)
         return match(
             excursions[told],
             np.ascontiguousarray(self._observer.sites.columns.swapaxes(1, 2)),

@@ -548,6 +548,18 @@ class TestEyes:
         right, left = closures(np.stack([with_lids(mesh, *each) for each in shares]), mesh).T
         assert left[1] < 0.1 and left[3] == right[3]
 
+    @pytest.mark.parametrize("looking_down", [(0.6, 0.6), (1, 0), (0.6, 0.75)])
+    def test_eyes_that_are_half_shut_or_narrow_in_the_reference_shut_all_the_way(self, mesh, looking_down):
+        """Whoever looks down, or has narrow eyes, blinks as well."""
+        reference, shut = with_lids(mesh, *looking_down), with_lids(mesh, 1, 1)
+        right, left = closures(np.stack([reference, shut]), reference).T
+        assert right[0] == left[0] == pytest.approx(0, abs=1e-6)
+        assert right[1] == left[1] == pytest.approx(1, abs=0.15)
+
+    def test_shut_eyes_do_not_show_how_they_shut(self, mesh):
+        shut = with_lids(mesh, 0.97, 0.97)
+        assert np.isnan(closures(np.stack([shut, mesh]), shut)).all()
+
     def test_a_blink_is_reported_with_its_times(self, mesh):
         course = np.stack([with_lids(mesh, share, share) for share in (0, 0, 0.1, 0.9, 1, 0.2, 0)])
         (blink,) = blinks(closures(course, mesh), SECONDS[:7])

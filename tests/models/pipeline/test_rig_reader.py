@@ -60,6 +60,17 @@ def test_where_the_face_shows_no_event_no_peak_is_matched() -> None:
     assert np.array_equal(without.curves.values, left.curves.values) and without.regions == left.regions
 
 
+def test_eyes_that_stay_shut_leave_an_expression_its_size() -> None:
+    """The frames of a blink don't tell how large it is; where the eyes shut before it and stay so, none else would."""
+    reader = drawn_face("browDownLeft", "browDownRight", matching="motion")
+    equations = read(CURVE[:, None, None] * (bump(66, 24, 14) * [0, 1.2]), np.zeros((len(CURVE), len(GRID), 2)))
+    awake = reader.solve(clip_of(equations))
+    shut = np.stack([CURVE.cumsum() > 0] * 2, 1).astype(float)
+    asleep = reader.solve(ClipEquations(equations, awake.curves.seconds, shut))
+    assert awake.regions["brows"].gain > 1.05
+    np.testing.assert_allclose(asleep.curves.values, awake.curves.values, atol=1e-6)
+
+
 def test_the_head_is_only_left_free_where_that_is_better_by_both_measures() -> None:
     """A free head may take what no control shows, so that little is left, or be wrong, with more to explain."""
 
