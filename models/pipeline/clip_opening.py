@@ -22,7 +22,6 @@ from ..face import (
     choose_reference,
     follow_face,
     nearer_to_rest,
-    openings,
 )
 from ..video import VideoFrame, VideoReader
 from .clip_reference import check_reference, shows_the_same, with_eyes_shut, with_outside
@@ -50,10 +49,10 @@ def open_clip(request: ClipRequest, landmarker: FaceLandmarker, notes: Notes) ->
     if track.untrusted:
         notes.warning(f"Frames that can't be trusted hold the one before them: {listed(track.untrusted)}.")
     found = _found_reference(request, track, landmarker)
-    reference = with_outside(track, found.chosen, found.outside).points[found.chosen.index]
-    if np.isnan(openings(reference)).all():
+    clip = _measured_against(request, track, found.chosen, notes, found.outside)
+    if clip.eyes_shut:
         notes.warning(with_eyes_shut(float(reader.info.start + found.chosen.seconds)))
-    return replace(_measured_against(request, track, found.chosen, notes, found.outside), resting=found.resting)
+    return replace(clip, resting=found.resting)
 
 
 def reopened(kept: KeptClip, request: ClipRequest, landmarker: FaceLandmarker) -> DrivingClip:

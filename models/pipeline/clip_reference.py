@@ -68,8 +68,8 @@ def shows_expression(reference: float, better: float) -> str:
 def with_eyes_shut(reference: float) -> str:
     """Return a sentence that says so of a reference frame, in seconds of the video."""
     return (
-        f"The eyes are shut in the reference frame at {reference:.3f} s, so what the lids do can't be measured; choose "
-        "a frame with open eyes as reference (--reference), or a trim that has one."
+        f"The eyes are shut in the reference frame at {reference:.3f} s, so lids and gaze can't be measured and stay "
+        "at rest; choose a frame with open eyes as reference (--reference), or a trim that has one."
     )
 
 

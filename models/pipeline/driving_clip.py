@@ -33,6 +33,7 @@ from ..face import (
     face_mask,
     head_turn,
     nearer_to_rest,
+    openings,
     regions,
     rigid_mask,
     split_rigid,
@@ -293,6 +294,11 @@ class DrivingClip:
     def _closures_of_each(self) -> NDArray[np.float64]:
         """The same of each eye by itself (`face.closures_of_each`), [N, 2]."""
         return closures_of_each(self._all_landmarks, self.reference.landmarks)
+
+    @property
+    def eyes_shut(self) -> bool:
+        """Whether they are in the reference, so that neither lids nor gaze can be measured."""
+        return bool(np.isnan(openings(self.reference.landmarks)).all())
 
     @cached_property
     def eyes_part(self) -> bool:

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ...backend_bridge.job.spec import JobSpec, Match
-from ...backend_bridge.rig.action_units import GAZE, UPPER_LID_RAISER, Side, recognise
+from ...backend_bridge.rig.action_units import BLINK, GAZE, UPPER_LID_RAISER, Side, recognise
 from ...backend_bridge.rig.basis import RigBasis, amount_ranges
 from ...backend_bridge.rig.curves import ControlCurves
 from ..face import face_width, mesh_weight, regions
@@ -39,6 +39,7 @@ HEAD = slice(7, 9)  # of what is read at a site: the head's motion
 FEWEST_COVERED = 3  # frames
 _EDGE = 0.05  # of the face's width: twice as far as what is before the face may move without being found to hide it
 _AWAKE = 0.5  # of the frames: lids that close in more don\'t just blink
+_OF_EYES = frozenset({BLINK, UPPER_LID_RAISER, *GAZE})
 _LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
 _WELL_SEEN = 0.75  # quantile of the sites' precision that the mesh's equations of the lids get
@@ -306,7 +307,7 @@ class DriverReader(RigReader):
         window, size = avatar.window, avatar.window.crop_size
         shown = on_crop(basis, window.to_crop_affine(), size)
         observer = RigObserver(on_driver(shown, correspondence, driver.mask), driver.reference.image, driver.clip.depth)
-        constraints = _constraints(basis, driver.clip, spec)
+        constraints = constraints_of(basis, driver.clip, spec)
         gains = spec.intensity * _region_gains(observer, driver.region, constraints)
         shown_in = _regions(observer, driver.reference.landmarks, driver.clip.size)
         return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match)
@@ -349,7 +350,7 @@ class GeneratedReader(RigReader):
         observer = RigObserver(within, avatar.neutral)
         # The regions' gains are in the generated frames already.
         gains = np.full(len(basis.controls), spec.intensity)
-        constraints = _constraints(basis, driver.clip, spec)
+        constraints = constraints_of(basis, driver.clip, spec)
         unit = face_width(avatar.landmarks) * factors.alpha * factors.gain
         shown_in = _regions(observer, avatar.landmarks, size)
         return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match)
@@ -384,9 +385,16 @@ def driver_reader(basis: RigBasis, driver: Driver, avatar: AnimatedAvatar, spec:
     return DriverReader.laid(basis, driver, avatar, laid, spec)
 
 
-def _constraints(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constraints:
-    """Return what a person fixed, and that the eyes look together unless both are clearly seen not to."""
+def constraints_of(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constraints:
+    """Return what a person fixed, and that the eyes look together unless both are clearly seen not to.
+
+    Lids and gaze rest where the reference's eyes are shut.
+    """
     fixed = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
+    if clip.eyes_shut:
+        meanings = [recognise(control.name) for control in basis.controls]
+        of_eyes = (index for index, meaning in enumerate(meanings) if meaning and meaning.is_of(_OF_EYES))
+        fixed = dataclasses.replace(fixed, locked=fixed.locked.union(of_eyes))
     if clip.eyes_part:
         return fixed
     taken = fixed.locked | {index for pair in fixed.pairs for index in pair}

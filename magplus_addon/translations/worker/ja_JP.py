@@ -75,7 +75,7 @@ MESSAGES: dict[str, str] = {
     "The control {0} is mirrored with more than one other; keep one of the pairs.": "コントロール {0} は複数のコントロールとミラーになっています。1組だけにしてください。",
     "The disk that holds {0} is full; free some space and run the job again: finished frames are kept.": "{0} のあるディスクがいっぱいです。空きを作ってジョブをもう一度実行してください。完了したフレームは残っています。",
     "The disk that holds {0} reports an error ({1}); check it.": "{0} のあるディスクでエラーが起きました({1})。確認してください。",
-    "The eyes are shut in the reference frame at {0} s, so what the lids do can't be measured; choose a frame with open eyes as reference (--reference), or a trim that has one.": "{0} 秒の基準フレームでは目が閉じているため、まぶたの動きを測定できません。目が開いたフレームを基準に選ぶか(--reference)、そのようなフレームを含むトリム範囲にしてください。",
+    "The eyes are shut in the reference frame at {0} s, so lids and gaze can't be measured and stay at rest; choose a frame with open eyes as reference (--reference), or a trim that has one.": "{0} 秒の基準フレームでは目が閉じているため、まぶたと視線は測定できず、静止したままになります。目が開いたフレームを基準に選ぶか(--reference)、そのようなフレームを含むトリム範囲にしてください。",
     "The face goes from where it is in the reference frame at {0} s to another state and stays so; if it is at rest there, choose that as reference (--reference {1}).": "顔は {0} 秒の基準フレームの状態から別の状態へ移り、そのままです。そこで静止しているなら、そちらを基準に選んでください(--reference {1})。",
     "The face in the driving video is only {0} px wide; choose a video in which it is larger (at least {1} px, better 200).": "駆動動画の顔の幅が {0} px しかありません。もっと大きく写った動画を選んでください({1} px 以上、できれば 200)。",
     "The face in the driving video is upside down; turn the video by 180 degrees.": "駆動動画の顔が上下逆です。動画を 180 度回転してください。",

@@ -75,7 +75,7 @@ MESSAGES: dict[str, str] = {
     "The control {0} is mirrored with more than one other; keep one of the pairs.": "控制器 {0} 与多个其他控制器镜像；请只保留其中一对。",
     "The disk that holds {0} is full; free some space and run the job again: finished frames are kept.": "{0} 所在磁盘已满；请释放一些空间并重新运行任务：已完成的帧会保留。",
     "The disk that holds {0} reports an error ({1}); check it.": "{0} 所在磁盘报告错误（{1}）；请检查。",
-    "The eyes are shut in the reference frame at {0} s, so what the lids do can't be measured; choose a frame with open eyes as reference (--reference), or a trim that has one.": "{0} 秒处的参考帧中眼睛是闭着的，因此无法测量眼睑的动作；请选择睁眼的帧作为参考（--reference），或选择包含这种帧的裁剪范围。",
+    "The eyes are shut in the reference frame at {0} s, so lids and gaze can't be measured and stay at rest; choose a frame with open eyes as reference (--reference), or a trim that has one.": "{0} 秒处的参考帧中眼睛是闭着的，因此无法测量眼睑和视线，它们保持静止；请选择睁眼的帧作为参考（--reference），或选择包含这种帧的裁剪范围。",
     "The face goes from where it is in the reference frame at {0} s to another state and stays so; if it is at rest there, choose that as reference (--reference {1}).": "面部从 {0} 秒处参考帧的状态变为另一种状态并保持不变；如果那里是静止状态，请选择它作为参考（--reference {1}）。",
     "The face in the driving video is only {0} px wide; choose a video in which it is larger (at least {1} px, better 200).": "驱动视频中的面部只有 {0} px 宽；请选择面部更大的视频（至少 {1} px，最好 200）。",
     "The face in the driving video is upside down; turn the video by 180 degrees.": "驱动视频中的面部上下颠倒；请将视频旋转 180 度。",

@@ -36,5 +36,6 @@ def test_a_reference_with_shut_eyes_is_told(real_clip: Path, tmp_path: Path, low
     notes = Notes(Unheard())
     with FaceLandmarker() as landmarker:
         request = ClipRequest.of(tmp_path, Driving(str(real_clip), trim=(8.6, 8.8)), None, Framing())
-        open_clip(request, Asleep(landmarker, lowered), notes)
+        clip = open_clip(request, Asleep(landmarker, lowered), notes)
+    assert clip.eyes_shut == said
     assert any("The eyes are shut in the reference frame at 8.6" in each for each in notes.warnings) == said

@@ -3,6 +3,7 @@
 
 from inspect import signature
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.benchmarks._readings import Reading, _AllIsRead, _Recording
 from magplus.models.pipeline.closing_lids import with_lids
 from magplus.models.pipeline.outputs.curves import out_of_sight
-from magplus.models.pipeline.rig_reader import ClipEquations, RigReader, better
+from magplus.models.pipeline.rig_reader import ClipEquations, RigReader, better, constraints_of
 from magplus.models.rig.solver import RigSolution, SolverState
 from tests.models.pipeline.drawn_face import GRID, Reader, read, reader_of
 
@@ -69,6 +70,15 @@ def test_eyes_that_stay_shut_leave_an_expression_its_size() -> None:
     asleep = reader.solve(ClipEquations(equations, awake.curves.seconds, shut))
     assert awake.regions["brows"].gain > 1.05
     np.testing.assert_allclose(asleep.curves.values, awake.curves.values, atol=1e-6)
+
+
+@pytest.mark.parametrize("shut", [False, True])
+def test_lids_and_gaze_rest_where_the_eyes_are_shut_in_the_reference(shut: bool) -> None:
+    names = ("browDownLeft", "eyeBlinkLeft", "eyeWideLeft", "eyeLookUpLeft", "eyeSquintLeft", "Own")
+    basis = reader_of(np.zeros((len(names), len(GRID), 2)), names, "Face", {}).basis
+    clip: Any = SimpleNamespace(eyes_shut=shut, eyes_part=False)
+    spec: Any = SimpleNamespace(rig=SimpleNamespace(locked=("Own",), mirrored=()))
+    assert constraints_of(basis, clip, spec).locked == ({1, 2, 3, 5} if shut else {5})
 
 
 def test_the_head_is_only_left_free_where_that_is_better_by_both_measures() -> None:
