@@ -29,8 +29,8 @@ _EYES = (
 )
 _SHUT = 0.035  # of the eye's width: what the mesh leaves open of an eye that is shut
 # Of the eye's width: eyes that are less open are closed, and can't show how they close. The mesh's error is 0.003 to
-# 0.004 (noise of two people of 214 and 190 px); who looks down, or has narrow eyes, opens them by 0.06 to 0.12.
-_LEAST_OPEN = 0.05
+# 0.004 (noise of two people of 214 and 190 px); who looks down, or has narrow eyes, opens them by 0.05 to 0.12.
+_LEAST_OPEN = 0.03
 _BLINK = (0.2, 0.4)  # closure at which the mesh's weight rises from 0, and at which it is 1
 _ONE_EYE = 0.4  # difference of the eyes' closures that is a wink and not the mesh's error
 _FOLD = 0.45  # of the eye's width: how far above its edge the skin of the lid moves with it
