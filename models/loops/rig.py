@@ -22,18 +22,19 @@ def pull(precision: Planes, motion: Planes, result: Planes) -> None:
 def find_energy(precision: Planes, pull: Planes, result: Plane) -> None:
     """Find the energy [N, S] of equations J u = h, J [N, 3, S] and h [N, 2, S]; see `rig.measurement`.
 
-    It is 0 where J is; elsewhere J is more by a share of 1e-6, in every direction.
+    It is 0 where J is nothing; elsewhere J is more by a share of 1e-6, in every direction. What rounding leaves below
+    zero is none.
     """
-    zero, two, share = np.float32(0), np.float32(2), np.float32(1e-6)
+    zero, two, share, nothing = np.float32(0), np.float32(2), np.float32(1e-6), np.float32(1e-12)
     for n in range(result.shape[0]):
         for s in range(result.shape[1]):
             xx, xy, yy = precision[n, 0, s], precision[n, 1, s], precision[n, 2, s]
-            x, y, seen = pull[n, 0, s], pull[n, 1, s], xx + yy > zero
+            x, y, seen = pull[n, 0, s], pull[n, 1, s], xx + yy > nothing
             least = share * (xx + yy if seen else np.float32(1))
             xx, yy = xx + least, yy + least
             determinant = max(xx * yy - xy * xy, least * (xx + yy))
             energy = (yy * x * x - two * xy * x * y + xx * y * y) / determinant
-            result[n, s] = energy if seen else zero
+            result[n, s] = max(energy, zero) if seen else zero
 
 
 @compiled("void(float32[:,:,::1], float32[:,:,::1], float32[::1], float32[:,:,::1], float32[:,:,::1])")

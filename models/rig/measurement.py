@@ -305,7 +305,7 @@ def initial_weights(seen: Measurement) -> Array:
 
 
 def _energy(precision: Array, pull: Array) -> Array:
-    """Return hᵀJ⁻¹h for J [N, 3, S] and h [N, 2, S], in the directions in which J is not zero."""
+    """Return hᵀJ⁻¹h >= 0 for J [N, 3, S] and h [N, 2, S], in the directions in which J is not nothing."""
     if fit_loops(precision, pull):
         from ..loops.rig import find_energy
 
@@ -314,11 +314,12 @@ def _energy(precision: Array, pull: Array) -> Array:
         return result
     xx, xy, yy = precision.swapaxes(0, 1)
     hx, hy = pull.swapaxes(0, 1)
-    seen = xx + yy > 0
+    seen = xx + yy > np.float32(1e-12)  # with less, a motion is known to a million pixels
     least = np.float32(1e-6) * np.where(seen, xx + yy, np.float32(1.0))
     xx, yy = xx + least, yy + least
     determinant = np.maximum(xx * yy - xy * xy, least * (xx + yy))
-    return np.where(seen, (yy * hx * hx - 2 * xy * hx * hy + xx * hy * hy) / determinant, 0.0)
+    energy = (yy * hx * hx - 2 * xy * hx * hy + xx * hy * hy) / determinant
+    return np.where(seen, np.maximum(energy, 0.0), 0.0)
 
 
 def fit_loops(*arrays: Array) -> bool:

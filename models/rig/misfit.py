@@ -98,8 +98,8 @@ def misfit_variance(error: Measurement, variance: Array, weights: Array) -> Arra
     squared = ((s2[:, None] * marginal.pull) ** 2).sum(1) + 2 * s2 - s2**2 * marginal.trace
     # M-step
     weights = (error.valid * weights).astype(np.float64)
-    total: Array = (squared * weights).sum(1)
-    return total / np.maximum(2 * weights.sum(1), 1e-12)
+    total: Array = (squared * weights).sum(1)  # what rounding leaves below zero is none
+    return np.maximum(total, 0.0) / np.maximum(2 * weights.sum(1), 1e-12)
 
 
 def hidden_by_noise(variance: Array, shown: Array, head: Array, inflation: Array) -> bool:

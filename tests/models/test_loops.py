@@ -28,7 +28,7 @@ from magplus.models.pipeline import restoration as restoration_module
 from magplus.models.pipeline.avatar import AvatarPicture
 from magplus.models.pipeline.restoration import Restoration
 from magplus.models.rig import equations, measurement, misfit
-from magplus.models.rig.measurement import Measurement
+from magplus.models.rig.measurement import Measurement, cauchy_weights
 from magplus.models.rig.misfit import marginalised
 from magplus.models.video.writer import png_codes
 
@@ -317,6 +317,17 @@ def test_what_is_measured_at_sites_is_handled_alike(monkeypatch):
     for found, expected in zip(compiled, computed(), strict=True):
         assert found.dtype == expected.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("loops", [True, False])
+def test_rounding_leaves_no_energy_below_zero(monkeypatch, loops):
+    """What is nearly nothing may have a negative direction, as these had in a real clip; a root of it is no number."""
+    precision = np.array([[[9.975224e-10], [2.1384748e-08], [3.3345181e-08]]], np.float32)
+    seen = Measurement(np.zeros((1, 2)), np.zeros(1), precision, np.array([[[7.98e-08], [6.32e-07]]], np.float32))
+    if not loops:
+        monkeypatch.setattr(measurement, "fit_loops", lambda *_: False)
+    assert seen.energy().item() == 0.0
+    assert np.isfinite(cauchy_weights(seen, np.zeros((1, 2, 1)), proportional=0.25)).all()
 
 
 def test_bounded_least_squares_are_scipys(random):

@@ -59,9 +59,14 @@ def run(basis: RigBasis, motion: NDArray[np.float64], confidence: NDArray[np.flo
     equations = np.concatenate(
         [np.stack([weight, np.zeros_like(weight), weight], -1), motion * weight[..., None]], axis=2
     )
+    return solved(basis, equations)
+
+
+def solved(basis: RigBasis, equations: NDArray[np.float64]) -> RigSolution:
+    """Solve from equations [N, V, 5] at every vertex."""
     cells = csr_matrix((len(basis.positions), 1))
     sites = Sites(*(each.astype(np.float64) for each in (basis.positions, basis.depth, basis.displacement)), cells)
-    return solve(basis, sites, equations, np.arange(len(motion)) / FPS)
+    return solve(basis, sites, equations, np.arange(len(equations)) / FPS)
 
 
 def cross_talk(found: NDArray[np.float32], truth: NDArray[np.float64]) -> float:
@@ -304,6 +309,21 @@ def test_the_residual_names_the_region_that_no_control_explains(smile: tuple[Rig
     near = np.exp(-((found.positions - [256, 340]) ** 2).sum(1) / 400)
     assert found.residual_in(near)[30] > 0.8
     assert found.residual_in((found.positions[:, 1] < 200).astype(float))[30] < 0.1
+
+
+@given(seed=st.integers(0, 10_000), information=st.floats(-14, 0), size=st.floats(-6, 2))
+@settings(max_examples=40, deadline=None)
+def test_motion_of_which_hardly_anything_is_known_leaves_numbers(seed: int, information: float, size: float) -> None:
+    """As where nearly all of a face is hidden; along edges it is known in one direction only."""
+    random = np.random.default_rng(seed)
+    basis, shape = bump_face(6, vertices=300, seed=seed), (5, 300)
+    known = 10 ** (information + random.uniform(-6, 0, shape)) * (random.random(shape) < 0.7)
+    across = np.array([np.cos(angle := random.uniform(0, np.pi, shape)), np.sin(angle)])
+    xx, yy, xy = known * across[0] ** 2, known * across[1] ** 2, known * across[0] * across[1]
+    x, y = 10**size * random.normal(size=(2, *shape))
+    found = solved(basis, np.stack([xx, xy, yy, xx * x + xy * y, xy * x + yy * y], -1))
+    assert np.isfinite(found.curves.values).all() and np.isfinite(found.motion).all()
+    assert found.curves.values.min() >= -1e-6 and found.curves.values.max() <= 1 + 1e-6
 
 
 @pytest.mark.slow
