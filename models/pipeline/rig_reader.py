@@ -276,13 +276,15 @@ class RigReader(ABC):
         low, high = amount_ranges(self.basis.controls)
         told = mesh_weight(fitted.closed).max(1) == 0
         told = told if told.mean() >= _AWAKE else np.ones_like(told)
+        most = np.minimum(np.maximum(np.abs(low), np.abs(high)), solution.most)
+        farthest = [np.abs(frames).max(0, initial=0.0) for frames in (excursions[told], excursions)]
         return match(
             excursions[told],
             np.ascontiguousarray(self._observer.sites.columns.swapaxes(1, 2)),
             solution.motion[told],
             self._regions,
             pairs=self._constraints.pairs,
-            most=np.minimum(np.maximum(np.abs(low), np.abs(high)), solution.most),
+            most=most * farthest[0] / np.maximum(farthest[1], 1e-12),  # so that none goes too far in the others
             adjusted=adjusted and self._matching == "motion",
             least=_LEAST_ASKED * self._unit,
             noisy=solution.state.noisy,

@@ -72,6 +72,18 @@ def test_eyes_that_stay_shut_leave_an_expression_its_size() -> None:
     np.testing.assert_allclose(asleep.curves.values, awake.curves.values, atol=1e-6)
 
 
+def test_what_is_told_beside_a_blink_leaves_no_control_beyond_its_range() -> None:
+    """The gain that fits the frames beside a blink would bring what is larger meanwhile to twice the range."""
+    reader = drawn_face("browDownLeft", "browDownRight", matching="motion")
+    shut = CURVE > 0.5
+    wide, thin = 0.3 * bump(66, 24, 14) * [0, 6], 0.9 * bump(66, 24, 5) * [0, 6]
+    motion = CURVE[:, None, None] * np.where(shut[:, None, None], thin, wide)
+    clip = ClipEquations(read(motion, np.zeros_like(motion)), list(np.arange(len(CURVE)) / 24), np.stack([shut] * 2, 1))
+    found = reader.solve(clip)
+    assert found.regions["brows"].gain > 1.05
+    assert 0.8 < found.curves.values.max() <= 1.0
+
+
 @pytest.mark.parametrize("shut", [False, True])
 def test_lids_and_gaze_rest_where_the_eyes_are_shut_in_the_reference(shut: bool) -> None:
     names = ("browDownLeft", "eyeBlinkLeft", "eyeWideLeft", "eyeLookUpLeft", "eyeSquintLeft", "Own")
