@@ -4,7 +4,7 @@
 from .crop import SteadyCrop
 from .depth import face_depth
 from .footage import comparable
-from .gaze import eyes_part
+from .gaze import eyes_part, gaze_reach
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
 from .lids import (
     LidModel,
@@ -72,6 +72,7 @@ __all__ = [
     "face_width",
     "find_event",
     "follow_face",
+    "gaze_reach",
     "head_turn",
     "head_turning",
     "magnified_part",

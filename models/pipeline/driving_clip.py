@@ -31,7 +31,9 @@ from ..face import (
     eyes_part,
     face_depth,
     face_mask,
+    gaze_reach,
     head_turn,
+    mesh_weight,
     nearer_to_rest,
     openings,
     regions,
@@ -299,6 +301,12 @@ class DrivingClip:
     def eyes_shut(self) -> bool:
         """Whether they are in the reference, so that neither lids nor gaze can be measured."""
         return bool(np.isnan(openings(self.reference.landmarks)).all())
+
+    @cached_property
+    def gaze_reach(self) -> NDArray[np.float64]:
+        """How far the eyes turn at most while no lid closes, [4] (`face.gaze_reach`)."""
+        open_ = mesh_weight(self._all_closures[self.present]).max(1) == 0
+        return gaze_reach(self.landmarks[self.present][open_], self.reference.landmarks)
 
     @cached_property
     def eyes_part(self) -> bool:

@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Constraints that a person sets on controls: some are locked at rest, some move in pairs."""
+"""Constraints on controls: some are locked at rest, some move in pairs, some have a part of their range."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...backend_bridge.files.errors import InputError
-from ...backend_bridge.rig.basis import RigBasis
+from ...backend_bridge.rig.basis import Control, RigBasis, amount_ranges
 
 
 @dataclass(frozen=True)
 class Constraints:
-    """Indices of locked controls, which stay at rest, and of pairs of controls that get the same excursion."""
+    """Indices of locked controls, which stay at rest, and of pairs of controls that get the same excursion.
+
+    shares: in [0, 1], of their range, how much some controls may use, by index.
+    """
 
     locked: frozenset[int] = frozenset()
     pairs: tuple[tuple[int, int], ...] = ()
+    shares: Mapping[int, float] = field(default_factory=dict)
 
     @classmethod
     def named(cls, basis: RigBasis, locked: Sequence[str], mirrored: Sequence[tuple[str, str]]) -> Constraints:
@@ -31,6 +35,12 @@ class Constraints:
                     "avatar again, or take the control out of the list."
                 )
         return cls(frozenset(index[name] for name in locked), tuple((index[a], index[b]) for a, b in mirrored))
+
+    def ranges(self, controls: Sequence[Control]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the least and the greatest amount of each control, [K] each (`basis.amount_ranges`)."""
+        low, high = amount_ranges(controls)
+        share = np.array([self.shares.get(index, 1.0) for index in range(len(controls))])
+        return low * share, high * share
 
     def spread(self, controls: int) -> NDArray[np.float64]:
         """Return [Q, K], what each of Q free numbers moves: one control, or both of a pair.

@@ -137,7 +137,7 @@ def solve(
             non-finite ones count as 0. Without the last, all places have changed: [N, S, 5].
         seconds: [N] increasing, time of each frame from the first frame of the trimmed clip.
         settings: the prior; the defaults hold for faces.
-        constraints: controls that are held or move in pairs; none by default.
+        constraints: controls that are held, move in pairs or have a part of their range; none by default.
         regions: membership [S] of the sites in each region of the face, where they are known.
 
     Raises:
@@ -150,7 +150,7 @@ def solve(
     seen, effect = _measured(sites, equations), _effects(sites)
     rest = np.array([control.rest for control in basis.controls])
     seen_effect, solvable = _sight(basis, seen, effect, settings.least_effect)
-    unknowns = unknowns_of(basis, effect, (constraints or Constraints()).spread(len(rest)), solvable)
+    unknowns = unknowns_of(basis, effect, constraints or Constraints(), solvable)
     head = head_columns(seen.position, seen.depth).astype(np.float32) * np.float32(settings.head_motion)
     homes = Homes.of([control.name for control in basis.controls], unknowns.spread, unknowns.columns, regions or {})
     model = _modelled(basis, unknowns, head, seen, when, settings, homes)

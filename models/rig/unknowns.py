@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...backend_bridge.rig.basis import RigBasis, amount_ranges
+from ...backend_bridge.rig.basis import RigBasis
+from .constraints import Constraints
 from .measurement import Array, motion_of
 
 
@@ -28,13 +29,14 @@ class Unknowns:
     extent: Array
 
 
-def unknowns_of(basis: RigBasis, effect: Array, spread: Array, solvable: NDArray[np.bool_]) -> Unknowns:
-    """Return what is to be solved, of controls and pairs `spread` [Q, K] and their effect [K, 2, S] px.
+def unknowns_of(basis: RigBasis, effect: Array, constraints: Constraints, solvable: NDArray[np.bool_]) -> Unknowns:
+    """Return what is to be solved, of controls and pairs with an effect of [K, 2, S] px.
 
     Columns that are the same to the last bit, with the same bounds, are one unknown, which its controls share equally:
     they are not identifiable one by one, and the prior is the same for them.
     """
-    low, high = amount_ranges(basis.controls)
+    low, high = constraints.ranges(basis.controls)
+    spread = constraints.spread(len(basis.controls))
     spread = spread[(spread * solvable).any(1)]
     columns = motion_of(spread * solvable, effect)
     # Both of a pair keep within their ranges, and the one that can't be seen follows the other.

@@ -23,6 +23,7 @@ from magplus.models.face import (
     eyes_part,
     face_mask,
     follow_face,
+    gaze_reach,
     nearer_to_rest,
     undisturbed,
 )
@@ -589,6 +590,20 @@ class TestEyes:
         assert not eyes_part(looking(0.2, 0.2), mesh)
         assert not eyes_part(looking(0.2, 0), mesh)
         assert eyes_part(looking(0.2, -0.2), mesh)
+
+    @pytest.mark.parametrize("roll", [0.0, 0.4])
+    def test_how_far_the_eyes_turn_is_told_along_and_across_them(self, mesh, roll):
+        turn = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+        looking = np.stack([mesh] * 6)
+        for outer, inner, iris in ((33, 133, 468), (263, 362, 473)):
+            width = np.linalg.norm(mesh[outer, :2] - mesh[inner, :2])
+            looking[2:5, iris, :2] += width * np.array([0.2, -0.1])
+            looking[5, iris, :2] -= 9  # a frame's jitter
+        looking[..., :2] = looking[..., :2] @ turn.T
+        still = looking[0]
+        left, right, up, down = gaze_reach(looking, still)
+        assert (left, right, up, down) == pytest.approx((0.2, 0, 0.1, 0), abs=0.03)
+        assert gaze_reach(looking[:0], still).tolist() == [0, 0, 0, 0]
 
 
 class TestRest:
