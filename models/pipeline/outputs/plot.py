@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -88,7 +89,7 @@ def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Map
         canvas = FigureCanvasAgg(figure)
         _draw(figure, curves, shares, events)
         canvas.draw()
-        return encode_codes(np.asarray(canvas.buffer_rgba())[..., :3])
+        return encode_codes(cv2.cvtColor(np.asarray(canvas.buffer_rgba()), cv2.COLOR_RGBA2RGB))
 
 
 def _draw(
