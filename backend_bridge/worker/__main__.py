@@ -43,6 +43,8 @@ if __name__ == "__main__":
     # Started by hand or by a farm it has that machine's variables; no library that reads them is loaded yet.
     for name in [name for name in os.environ if is_foreign(name)]:
         del os.environ[name]
+    # OpenCV's calls are too short to share: its second thread waited for work in 97 % of the time that it took.
+    os.environ["OPENCV_FOR_THREADS_NUM"] = "1"
     if sys.prefix != sys.base_prefix:  # compiled once for all workers of this environment
         os.environ["NUMBA_CACHE_DIR"] = str(Path(sys.prefix) / "magplus-compiled")  # or where Numba can write
     keep_freed_memory()

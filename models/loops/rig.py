@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rig's equations: a motion taken out, their energy, a misfit integrated out, least squares within bounds."""
+"""The rig's equations: a motion taken out, their energy, a misfit integrated out, and least squares of them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,32 @@ def marginalise(precision: Planes, pull: Planes, variance: Row, wider: Planes, w
             wider[n, 2, s] = (a * yy - b * xy) / determinant
             weaker[n, 0, s] = (d * x - b * y) / determinant
             weaker[n, 1, s] = (a * y - b * x) / determinant
+
+
+@compiled(f"void({MATRIX}, {MATRIX}, {MATRIX})")
+def multiply_pairs(x: Matrix, y: Matrix, products: Matrix) -> None:
+    """Find the products of every two of P columns [S, P] for the entries Jxx, Jxy and Jyy, [3 * S, pairs]."""
+    places, columns = x.shape
+    for s in range(places):
+        pair = 0
+        for i in range(columns):
+            for j in range(i, columns):
+                products[s, pair] = x[s, i] * x[s, j]
+                products[places + s, pair] = x[s, i] * y[s, j] + y[s, i] * x[s, j]
+                products[2 * places + s, pair] = y[s, i] * y[s, j]
+                pair += 1
+
+
+@compiled(f"void({MATRIX}, int64[::1], {STACK})")
+def add_pairs(found: Matrix, columns: Places, gram: Stack) -> None:
+    """Add what was found of every two `columns` [N, pairs] to matrices of all [N, P, P], above their diagonals."""
+    for n in range(found.shape[0]):
+        pair = 0
+        for i in range(len(columns)):
+            row = gram[n, columns[i]]
+            for j in range(i, len(columns)):
+                row[max(columns[j], 0)] += found[n, pair]
+                pair += 1
 
 
 @compiled(f"void({MATRIX}, {NUMBERS}, {NUMBERS}, {NUMBERS})")

@@ -50,13 +50,18 @@ class AnimatedAvatar:
         self._restoration = Restoration(avatar, window, self.mask, device)
         self._clean = window.cut(avatar.over()).to(device)
         self._state = backend.encode_source(FaceImage(self._clean, landmarks), driver.reference, *more)
-        # The backend's own picture of the neutral face: its error of reconstruction is in every generated frame, too,
-        # so that measuring against it cancels the error.
-        still = backend.animate(self._state, driver.still())
-        self.neutral = still.frames
-        self.correspondence = still.correspondence
-        self.gives_motion = still.motion is not None  # then nothing is measured in its frames
+        self._still = backend.animate(self._state, driver.still())
+        self.correspondence = self._still.correspondence
+        self.gives_motion = self._still.motion is not None  # then nothing is measured in its frames
         self._pass_warnings_on()
+
+    @property
+    def neutral(self) -> Tensor:
+        """The backend's own picture of the neutral face, [1, 3, S, S].
+
+        Its error of reconstruction is in every generated frame, too, so that measuring against it cancels the error.
+        """
+        return self._still.frames
 
     @cached_property
     def _observe(self) -> Observer:

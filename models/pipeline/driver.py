@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ...backend_bridge.files.arrays import checked
 from ..backends import DrivingBatch, FaceImage
-from ..face import HeadMotion, LidModel, MovingCover, face_width, magnified_part
+from ..face import HeadMotion, LidModel, MovingCover, face_width, magnified_part, regions
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .driving_clip import DrivingClip
@@ -113,21 +114,34 @@ class Driver:
         self,
         clip: DrivingClip,
         magnifier: Magnifier,
-        regions: dict[str, float],
+        gains: dict[str, float],
         device: torch.device,
         store: MotionStore[DriverMotion] | None = None,
     ) -> None:
-        """`store` keeps what was measured for other jobs."""
+        """`gains` of regions are 1 where none is named; `store` keeps what was measured for other jobs."""
         self.clip = clip
         self._store = store if store is not None else MotionStore[DriverMotion](DriverMotion.packed)
         self.magnifier = magnifier
         self.reference = FaceImage(clip.reference.image.to(device), clip.reference.landmarks)
         self.mask = clip.mask.to(device)
-        self.region = clip.region_map(regions).to(device)
+        self.region = self._gains(gains).to(device)
         self._shown_part = magnified_part(clip.reference.landmarks, (clip.size, clip.size)).to(device)
         self.face_width = face_width(clip.reference.landmarks)
         self._lids = LidModel(clip.reference.landmarks, clip.size)
         self._cover = MovingCover(clip.reference.landmarks, clip.size)
+
+    @cached_property
+    def regions(self) -> dict[str, Tensor]:
+        """The regions of the face, [1, 1, S, S] each, in [0, 1]."""
+        return regions(self.clip.reference.landmarks, (self.clip.size, self.clip.size))
+
+    def _gains(self, of_regions: dict[str, float]) -> Tensor:
+        """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
+        gain = torch.ones(1, 1, self.clip.size, self.clip.size)
+        for name, value in of_regions.items():
+            if value != 1:
+                gain = gain + (value - 1) * self.regions[name]
+        return gain
 
     def observe(self, seen: Seen) -> DriverMotion:
         """Return the motion of N frames."""

@@ -36,7 +36,6 @@ from ..face import (
     mesh_weight,
     nearer_to_rest,
     openings,
-    regions,
     rigid_mask,
     split_rigid,
 )
@@ -104,14 +103,6 @@ class DrivingClip:
     def sha256(self) -> str:
         """Hash of the video file, or of the hashes of an image sequence's files."""
         return self.reader.sha256
-
-    def region_map(self, gains: dict[str, float]) -> Tensor:
-        """Return what multiplies the magnification in space, [1, 1, S, S]; 1 where no region is named."""
-        masks = regions(self.reference.landmarks, (self.size, self.size))
-        gain = torch.ones(1, 1, self.size, self.size)
-        for name, value in gains.items():
-            gain = gain + (value - 1) * masks[name]
-        return gain
 
     def split_head_motion(self, motion: Motion) -> RigidSplit:
         """Return the head's motion and the face's own, [N, 2, S, S] px each."""

@@ -314,7 +314,7 @@ class DriverReader(RigReader):
         observer = RigObserver(on_driver(shown, correspondence, driver.mask), driver.reference.image, driver.clip.depth)
         constraints = constraints_of(basis, driver.clip, spec)
         gains = spec.intensity * _region_gains(observer, driver.region, constraints)
-        shown_in = _regions(observer, driver.reference.landmarks, driver.clip.size)
+        shown_in = _memberships(observer, driver.regions)
         return cls(basis, observer, shown_in, constraints, gains, driver.face_width, spec.rig.match)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
@@ -357,7 +357,7 @@ class GeneratedReader(RigReader):
         gains = np.full(len(basis.controls), spec.intensity)
         constraints = constraints_of(basis, driver.clip, spec)
         unit = face_width(avatar.landmarks) * factors.alpha * factors.gain
-        shown_in = _regions(observer, avatar.landmarks, size)
+        shown_in = _memberships(observer, regions(avatar.landmarks, (size, size)))
         return cls(basis, observer, shown_in, constraints, gains, unit, spec.rig.match)
 
     def read(self, batch: Batch) -> NDArray[np.float32]:
@@ -492,9 +492,9 @@ def _hidden_at_rest(
     return result
 
 
-def _regions(observer: RigObserver, landmarks: NDArray[np.float32], side: int) -> dict[str, NDArray[np.floating]]:
-    """Return how far each site belongs to each region of a face in a picture of `side` px, [S]."""
-    return {name: observer.read(mask)[0, :, 0] for name, mask in regions(landmarks, (side, side)).items()}
+def _memberships(observer: RigObserver, masks: Mapping[str, Tensor]) -> dict[str, NDArray[np.floating]]:
+    """Return how far each site belongs to each region of a face, [S], by the regions' masks [1, 1, h, w]."""
+    return {name: observer.read(mask)[0, :, 0] for name, mask in masks.items()}
 
 
 def _region_gains(observer: RigObserver, region: Tensor, constraints: Constraints) -> NDArray[np.float64]:

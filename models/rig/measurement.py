@@ -115,21 +115,23 @@ class NormalEquations:
         self._columns = columns.astype(np.float64)
         self._shown = columns.astype(np.float32)  # what is measured has no more digits
         parts = [_Part.of(self._columns, places) for places in _neighbourhoods(position, (columns != 0).any(1))]
-        self._parts = [part for part in parts if len(part.first)]
+        self._parts = [part for part in parts if len(part.acting)]
         small = sum(part.count for part in self._parts) <= self._KEEP
         self._kept = [self._products(part) for part in self._parts] if small else None
 
     def gram(self, seen: Measurement, weights: Array) -> Array:
         """Return [N, P, P], sum_s weights C^T J C of the columns C [2, P] at each place; `weights` are [N, S]."""
+        from ..loops.rig import add_pairs
+
         count, parameters = len(weights), len(self._columns)
         weighted = seen.precision * weights[:, None]
-        gram = np.zeros((parameters, parameters, count))  # frames last: pairs are added as rows
+        gram = np.zeros((count, parameters, parameters))
         for number, part in enumerate(self._parts):
             products = self._products(part) if self._kept is None else self._kept[number]
-            gram[part.first, part.second] += products @ weighted[:, :, part.places].reshape(count, -1).T
-        below = np.tril_indices(parameters, -1)
-        gram[below] = gram[below[1], below[0]]
-        return np.ascontiguousarray(gram.transpose(2, 0, 1))
+            add_pairs(weighted[:, :, part.places].reshape(count, -1) @ products, part.acting, gram)
+        row, column = np.tril_indices(parameters, -1)
+        gram[:, row, column] = gram[:, column, row]
+        return gram
 
     def target(self, seen: Measurement, weights: Array) -> Array:
         """Return the right-hand sides [N, P], sum_s weights C^T h."""
@@ -141,30 +143,35 @@ class NormalEquations:
         return motion_of(values, self._shown)
 
     def _products(self, part: _Part) -> Array:
-        """Return the products of a part's pairs for Jxx, Jxy and Jyy of its places, [pairs, 3 * places]."""
-        x, y = self._columns[:, :, part.places].swapaxes(0, 1)
-        i, j = part.first, part.second
-        return np.concatenate([x[i] * x[j], x[i] * y[j] + y[i] * x[j], y[i] * y[j]], axis=1)
+        """Return the products of a part's pairs for Jxx, Jxy and Jyy of its places, [3 * places, pairs]."""
+        from ..loops.rig import multiply_pairs
+
+        x, y = np.ascontiguousarray(self._columns[np.ix_(part.acting, (0, 1), part.places)].transpose(1, 2, 0))
+        products = np.empty((3 * len(part.places), part.pairs))
+        multiply_pairs(x, y, products)
+        return products
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Some places, by number, and the pairs of columns that act there: `first` <= `second`."""
+    """Some places, and the columns that act there, by number."""
 
     places: NDArray[np.intp]
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
+    acting: NDArray[np.intp]
 
     @classmethod
     def of(cls, columns: Array, places: NDArray[np.intp]) -> _Part:
-        acting = np.flatnonzero((columns[:, :, places] != 0).any((1, 2)))
-        first, second = np.triu_indices(len(acting))
-        return cls(places, acting[first], acting[second])
+        return cls(places, np.flatnonzero((columns[:, :, places] != 0).any((1, 2))))
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of columns it has, with those of a column and itself."""
+        return len(self.acting) * (len(self.acting) + 1) // 2
 
     @property
     def count(self) -> int:
         """How many products it has."""
-        return 3 * len(self.places) * len(self.first)
+        return 3 * len(self.places) * self.pairs
 
 
 def _neighbourhoods(position: Array, acting: NDArray[np.bool_]) -> list[NDArray[np.intp]]:

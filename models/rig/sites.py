@@ -128,7 +128,8 @@ def _within_surface(triangle: NDArray[np.intp], basis: RigBasis) -> NDArray[np.i
 def _thin(triangle: NDArray[np.intp], inner: NDArray[np.bool_], basis: RigBasis) -> NDArray[np.bool_]:
     """Return the points [h, w] of what those controls move that hardly move anything within the `inner` points."""
     corners = np.where((triangle >= 0)[..., None], basis.triangles[triangle], -1)
-    energy = (basis.displacement.astype(np.float64) ** 2).sum(2)
+    x, y = np.moveaxis(basis.displacement.astype(np.float64), -1, 0)
+    energy = x * x + y * y
     everywhere, within = (
         energy @ np.bincount(corners[points].ravel(), minlength=energy.shape[1]) for points in (triangle >= 0, inner)
     )

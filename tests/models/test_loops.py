@@ -28,7 +28,7 @@ from magplus.models.pipeline import restoration as restoration_module
 from magplus.models.pipeline.avatar import AvatarPicture
 from magplus.models.pipeline.restoration import Restoration
 from magplus.models.rig import equations, measurement, misfit
-from magplus.models.rig.measurement import Measurement, cauchy_weights
+from magplus.models.rig.measurement import Measurement, NormalEquations, cauchy_weights
 from magplus.models.rig.misfit import marginalised
 from magplus.models.video.writer import png_codes
 
@@ -328,6 +328,22 @@ def test_rounding_leaves_no_energy_below_zero(monkeypatch, loops):
         monkeypatch.setattr(measurement, "fit_loops", lambda *_: False)
     assert seen.energy().item() == 0.0
     assert np.isfinite(cauchy_weights(seen, np.zeros((1, 2, 1)), proportional=0.25)).all()
+
+
+def test_gram_matrices_are_summed_over_all_places():
+    """Also of columns that act in a part of the face, by neighbourhoods, and of those that are formed anew each time."""
+    rng = np.random.default_rng(0)
+    position, columns = rng.random((200, 2)), rng.normal(0, 1, (9, 2, 200)).astype(np.float32)
+    columns[:6] *= (position[:, 0] < np.linspace(0, 0.8, 6)[:, None])[:, None]  # the first acts nowhere
+    precision, weights = rng.random((4, 3, 200)).astype(np.float32), rng.random((4, 200)).astype(np.float32)
+    seen = Measurement(position, np.zeros(200), precision, np.zeros((4, 2, 200), np.float32))
+    whole = precision[:, [[0, 1], [1, 2]]] * weights[:, None, None]
+    expected = np.einsum("ixs,nxys,jys->nij", *(each.astype(np.float64) for each in (columns, whole, columns)))
+    equations = NormalEquations(columns, position)
+    np.testing.assert_allclose(equations.gram(seen, weights), expected, atol=1e-4)
+    kept = equations.gram(seen, weights)
+    equations._kept = None
+    np.testing.assert_array_equal(equations.gram(seen, weights), kept)
 
 
 def test_bounded_least_squares_are_scipys(random):

@@ -30,7 +30,6 @@ from ...face import (
     mesh_weight,
     packed_cover,
     passing,
-    regions,
     settled,
     undisturbed,
 )
@@ -75,8 +74,7 @@ class Observed:
     def __init__(self, folder: JobFolder, driver: Driver) -> None:
         self._folder = folder
         self._clip = driver.clip
-        reference = driver.reference
-        masks = regions(reference.landmarks, (driver.clip.size, driver.clip.size))
+        masks = driver.regions
         self._part = _part_with([driver.mask, *masks.values()])
         self._face = places_of(driver.mask[..., *self._part])
         self._regions = {name: places_of(mask[..., *self._part].to(driver.mask)) for name, mask in masks.items()}

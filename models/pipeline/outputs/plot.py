@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,12 +84,13 @@ def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Map
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams["text.parse_math"] = False  # a control may be called "Smile_$L$"
+        # A control may be called "Smile_$L$". Letters as they are take less time than those moved onto px, and look alike.
+        matplotlib.rcParams.update({"text.parse_math": False, "text.hinting": "none", "text.hinting_factor": 1})
         figure = Figure(figsize=(9.6, 5.4), dpi=150, facecolor="white")
         canvas = FigureCanvasAgg(figure)
         _draw(figure, curves, shares, events)
         canvas.draw()
-        return encode_codes(np.asarray(canvas.buffer_rgba())[..., :3])
+        return encode_codes(cv2.cvtColor(np.asarray(canvas.buffer_rgba()), cv2.COLOR_RGBA2RGB))
 
 
 def _draw(

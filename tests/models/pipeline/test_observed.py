@@ -16,7 +16,7 @@ from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.rig.events import MotionEvent
 from magplus.backend_bridge.rig.regions import REGIONS
-from magplus.models.face import COVER_SIDE, packed_cover
+from magplus.models.face import COVER_SIDE, packed_cover, regions
 from magplus.models.pipeline.neutral_reference import WHOLE_FACE
 from magplus.models.pipeline.outputs.curves import Curves, shows_at
 from magplus.models.pipeline.outputs.observed import PARALLAX, Observed
@@ -49,14 +49,14 @@ def observed(
     """
     parallax = np.broadcast_to(parallax, COUNT)
     for index in range(COUNT):
-        regions = {name: float(motion.get(name, np.zeros(COUNT))[index]) for name in REGIONS}
-        peak = max(regions.values()) if whole is None else float(whole[index])
+        by_region = {name: float(motion.get(name, np.zeros(COUNT))[index]) for name in REGIONS}
+        peak = max(by_region.values()) if whole is None else float(whole[index])
         (tmp_path / str(index)).write_text(
             json.dumps(
                 {
                     "peak": peak,
                     "certain": peak,
-                    "regions": regions,
+                    "regions": by_region,
                     "parallax": float(parallax[index]),
                     "before": {name: before.get(name, 0.0) for name in REGIONS},
                     "unseen": {name: unseen.get(name, 0.0) for name in REGIONS},
@@ -71,15 +71,14 @@ def observed(
     clip = SimpleNamespace(
         count=COUNT,
         outside=None,
-        size=8,
         times=seconds,
         chosen=SimpleNamespace(index=0),
         copied_pixels=SimpleNamespace(block_edges=1.0),
         track=SimpleNamespace(seconds=seconds, present=present),
     )
     folder = SimpleNamespace(file_of=lambda kind, index: tmp_path / str(index) if kind is OBSERVED else None)
-    reference = SimpleNamespace(landmarks=np.random.default_rng(0).uniform(0, 8, (478, 3)).astype(np.float32))
-    return Observed(folder, SimpleNamespace(clip=clip, reference=reference, mask=torch.ones(1, 1, 8, 8)))
+    masks = regions(np.random.default_rng(0).uniform(0, 8, (478, 3)).astype(np.float32), (8, 8))
+    return Observed(folder, SimpleNamespace(clip=clip, mask=torch.ones(1, 1, 8, 8), regions=masks))
 
 
 def unexplained(**of):
