@@ -47,6 +47,9 @@ _MOST = 0.9  # of the frames: an expression that is held is explained better tha
 # Residual of the region that the controls of a whole face follow best, from which on they follow none. True expressions
 # have 0.17 at most (rendered people) and 0.5 (real ones, a rig of another face), a watermark and moire more than 0.8.
 _NOT_FOLLOWED = 0.7
+# The same where all of the motion may be what is left of a turning head's: still faces have 0.48 and more, expressions
+# beside a turn 0.32 at most.
+_CLOSELY = 0.4
 _NO_CONTROL_FOLLOWS = (
     "What moves most in the driver's picture is followed by no control, so that it isn't taken for an expression: "
     "cloth or hair before the face, or a rig that lies elsewhere on it. Check the face match."
@@ -149,8 +152,8 @@ class Curves:
             if not shows_anything(solved.curves, self._reader.basis.controls, lasts):
                 explained = None
         if explained is not None:
-            follows, best = self._follow(solved, explained), min(solved.region_residual.values(), default=0.0)
-            if (follows and best < _NOT_FOLLOWED) if turns else (follows or self._observed.comes_once(explained)):
+            followed = self._follow(solved, explained, _CLOSELY if turns else _NOT_FOLLOWED)
+            if followed or (not turns and self._observed.comes_once(explained)):
                 return solved, explained
             if not turns:
                 self._notes.warning(_NO_CONTROL_FOLLOWS)
@@ -177,13 +180,16 @@ class Curves:
         )
         return self._reader.solve(clip)
 
-    def _follow(self, solved: Solved, event: MotionEvent) -> bool:
-        """Return whether the controls follow any region's motion, at the event's apex or where they show most."""
+    def _follow(self, solved: Solved, event: MotionEvent, most: float = _NOT_FOLLOWED) -> bool:
+        """Return whether the controls follow any region's motion, at the event's apex or where they show most.
+
+        most: residual of a region from which on they don't.
+        """
         curves, controls = solved.curves, self._reader.basis.controls
         shown = np.where(of_eyes(controls), 0.0, np.abs(excursions(curves, controls))).max(1)
         apex = int(np.abs(curves.seconds - event.apex).argmin())
         left = curves.region_residual[[apex, int(shown.argmax())]]
-        return not bool(np.isfinite(left).any()) or bool(np.nanmin(left) < _NOT_FOLLOWED)
+        return not bool(np.isfinite(left).any()) or bool(np.nanmin(left) < most)
 
     def _lasts(self, event: MotionEvent) -> bool:
         """Return whether an event lasts for `_LASTING` frames or more."""
