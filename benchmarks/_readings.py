@@ -271,6 +271,15 @@ class _Recording:
         of_each = zip(self.readers, self._apart(equations), strict=True)
         return np.concatenate([reader.without_blinks(own, closed) for reader, own in of_each], axis=1)
 
+    def turning(self, equations: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return how far the head has turned, as the first rig's sites have it, see `RigReader.turning`."""
+        return self.readers[0].turning(self._apart(equations)[0])
+
+    def without_depth_error(self, equations: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return what was read without what a head's turning leaves, see `RigReader.without_depth_error`."""
+        of_each = zip(self.readers, self._apart(equations), strict=True)
+        return np.concatenate([reader.without_depth_error(own) for reader, own in of_each], axis=1)
+
     def solve(self, clip: ClipEquations) -> None:
         """Keep what would be solved, each rig's own, and end the job; see `RigReader.solve`."""
         self.clips = [replace(clip, equations=own) for own in self._apart(clip.equations)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Motion equations without motion that is known otherwise: the head's, and that of lids that close."""
+"""Motion that is known otherwise, and equations without it: the head's, and that of lids that close."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.spatial import cKDTree
 
 from ...backend_bridge.rig.action_units import recognise
 from ...backend_bridge.rig.basis import Control
 from ..face import mesh_weight
+from ..rig.measurement import Measurement
+from ..rig.misfit import marginalised
+from ..rig.sites import Sites
 from .closing_lids import closure_of, lids_that_close
 
+# Of the face's width: the standard deviation of a depth's error, which the mesh's of rendered faces has; of the window
+# within which it is the same; and of what a place moves by besides, by itself.
+_DEPTH, _AS_DEEP, _OWN_MOTION = 0.03, 0.04, 2e-3
 _LID = 0.1  # of the farthest that a lid moves anything, and of its region: from here on a place is its own
 
 
@@ -51,3 +59,38 @@ def without_blinks(
         own = (reach[index] > _LID * reach[index].max(initial=0.0)) | (lids > _LID)
         result[:, own, :6] *= 1 - weight
     return result
+
+
+def turning_of(head: NDArray[np.floating], sites: Sites) -> NDArray[np.float64]:
+    """Return by how many px a turning head moves what lies a px deeper, [N, 2]: sines of angles.
+
+    head: [N, S, 2] px, its motion at the sites, which is linear in their position and depth.
+    """
+    depth = sites.depth - sites.depth.mean()
+    terms = np.c_[np.ones(len(depth)), sites.position - sites.position.mean(0), depth]
+    linear = np.linalg.lstsq(terms, head.swapaxes(0, 1).reshape(len(terms), -1), rcond=None)[0]
+    return np.asarray(linear[3].reshape(len(head), 2))
+
+
+def depth_error(
+    equations: NDArray[np.floating], turning: NDArray[np.float64], sites: Sites, width: float
+) -> NDArray[np.float64]:
+    """Return what a head that turns seems to move as the depth of its face is known roughly, [N, S, 2] px.
+
+    An error of the depth moves a place along the direction in which the head turns, and in proportion to that (plane
+    and parallax), in all frames. So a ridge regression over them tells it, of all places around a site.
+
+    equations: [N, S, 6], of the motion without the head's. turning: [N, 2] (`turning_of`). width: of the face, px.
+    """
+    precision, pull = (
+        np.ascontiguousarray(equations[..., at].swapaxes(1, 2), np.float32) for at in (slice(3), slice(3, 5))
+    )
+    seen = Measurement(sites.position, sites.depth, precision, pull)
+    seen = marginalised(seen, np.full(len(turning), (_OWN_MOTION * width) ** 2))
+    along = np.repeat(turning[..., None].astype(np.float32), len(sites.depth), axis=2)
+    tree, reach = cKDTree(sites.position), _AS_DEEP * width
+    near = tree.sparse_distance_matrix(tree, 2.5 * reach, output_type="coo_matrix")
+    window = csr_matrix((np.exp(-0.5 * (near.data / reach) ** 2), (near.row, near.col)))
+    drawn, known = (window @ (each * along).sum((0, 1)) for each in (seen.pull, seen.pull_of(along)))
+    depth = drawn / (known + window.sum(1).A1 / (_DEPTH * width) ** 2)
+    return np.asarray(depth[:, None] * turning[:, None])

@@ -33,7 +33,7 @@ from .driver import Driver
 from .driving_clip import DrivingClip
 from .even_field import distinct
 from .factors import Factors
-from .known_motion import without_blinks, without_motion
+from .known_motion import depth_error, turning_of, without_blinks, without_motion
 
 HEAD = slice(7, 9)  # of what is read at a site: the head's motion
 FEWEST_COVERED = 3  # frames
@@ -59,6 +59,7 @@ class ClipEquations:
     equations: [N, S, 10], see `RigReader`. seconds: [N]. closed: [N, 2], how far each eye has (`face.closures`). moves:
     whether the face shows an event; where it shows none, there is no peak but that of noise. compressed: whether a
     codec has left out much of the face; sparse: whether so much of it for certain that the peak is partly the codec's.
+    turns: whether all of the motion may be what is left of a turning head's (`RigReader.turning`).
     """
 
     equations: NDArray[np.floating]
@@ -67,6 +68,7 @@ class ClipEquations:
     moves: bool = True
     compressed: bool = False
     sparse: bool = False
+    turns: bool = False
 
     @property
     def peak_known(self) -> bool:
@@ -164,7 +166,7 @@ class RigReader(ABC):
         everywhere = np.ones(len(sites.position))
         solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints, regions=self._regions)
         little_shown = solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and not solution.state.noisy
-        if little_shown and self.has_head:
+        if little_shown and self.has_head and not clip.turns:
             # What such a rig has no control for would pass for the head's motion, and be missing from the rest.
             still = without_motion(equations[..., :6], equations[..., HEAD])
             other = solve(
@@ -234,6 +236,18 @@ class RigReader(ABC):
         lids = self._regions.get("lids", np.zeros(equations.shape[1]))
         return without_blinks(equations, self.basis.controls, closed, self.columns, lids)
 
+    def turning(self, equations: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return how far the head has turned in what was read [N, S, 10], as the sine of an angle, [N]."""
+        return np.asarray(np.linalg.norm(turning_of(equations[..., HEAD], self._observer.sites), axis=1))
+
+    def without_depth_error(self, equations: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return what was read [N, S, 10] without what the head's turning leaves, as its depth is known roughly."""
+        result, head, sites = equations.copy(), equations[..., HEAD], self._observer.sites
+        local = without_motion(equations[..., :6], head)
+        error = depth_error(local, turning_of(head, sites), sites, self._unit)
+        result[..., :6] = without_motion(equations[..., :6], error)
+        return result
+
     @property
     def columns(self) -> NDArray[np.floating]:
         """What each control moves at the sites of the equations, [K, S, 2] px per unit."""
@@ -255,6 +269,14 @@ class RigReader(ABC):
         information = (xx * x * x + 2 * xy * x * y + yy * y * y).sum(1)
         amounts = (target[0] * x + target[1] * y).sum(1) / np.maximum(information, 1e-12)
         return np.asarray(np.maximum(amounts, 0.0) * max(sizes) / self._unit)
+
+    def shown(self, excursions: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the same as the controls show it, [N], where other motion would have a part in the amounts."""
+        motion = np.tensordot(excursions, self.columns, 1)
+        sizes = np.linalg.norm(motion, axis=2).max(1)
+        pattern = motion[int(sizes.argmax())]
+        amounts = (motion * pattern).sum((1, 2)) / max((pattern**2).sum(), 1e-12)
+        return np.asarray(np.maximum(amounts, 0.0) * sizes.max() / self._unit)
 
     def explained(
         self, equations: NDArray[np.floating], seconds: Sequence[float], backward: bool = False

@@ -47,6 +47,9 @@ _MOST = 0.9  # of the frames: an expression that is held is explained better tha
 # Residual of the region that the controls of a whole face follow best, from which on they follow none. True expressions
 # have 0.17 at most (rendered people) and 0.5 (real ones, a rig of another face), a watermark and moire more than 0.8.
 _NOT_FOLLOWED = 0.7
+# The same where all of the motion may be what is left of a turning head's: still faces have 0.48 and more, expressions
+# beside a turn 0.32 at most.
+_CLOSELY = 0.4
 _NO_CONTROL_FOLLOWS = (
     "What moves most in the driver's picture is followed by no control, so that it isn't taken for an expression: "
     "cloth or hair before the face, or a rig that lies elsewhere on it. Check the face match."
@@ -99,7 +102,11 @@ class Curves:
         equations = self._reader.without(equations, self._observed.doubtful)
         equations = self._reader.without_blinks(equations, self._observed.closures[self._observed.held])
         compressed = self._observed.compression.strong
-        solved, event = self._solved_with(report.events, equations)
+        many = len(self._reader.basis.controls) >= WHOLE_FACE
+        turns = many and self._observed.left_by(self._reader.turning(equations))
+        if turns:
+            equations = self._reader.without_depth_error(equations)
+        solved, event = self._solved_with(report.events, equations, turns)
         whole = _is_whole(solved)
         if compressed:
             solved = self._above_codec(solved, event is not None)
@@ -124,32 +131,39 @@ class Curves:
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
 
     def _solved_with(
-        self, event: MotionEvent | None, equations: NDArray[np.floating]
+        self, event: MotionEvent | None, equations: NDArray[np.floating], turns: bool
     ) -> tuple[Solved, MotionEvent | None]:
-        """Return the controls, and the event if those of a whole face show that it is the face's."""
+        """Return the controls, and the event if those of a whole face show that it is the face's.
+
+        turns: whether all of the motion may be what is left of a turning head's.
+        """
         speckled = self._observed.speckled
-        solved = self._solved(equations, moves=event is not None and not speckled)
+        solved = self._solved(equations, moves=(event is not None or turns) and not speckled, turns=turns)
         if not _is_whole(solved):
             return solved, event
         if speckled:  # what moves most may be a drop: the event is what the controls show, and its peak isn't known
             explained = self._timed(solved, equations, None)
+        elif turns:  # or what is left of the turning, of which the controls show hardly anything
+            explained = self._observed.event_of(self._reader.shown(self._moved(solved)))
         else:
             explained = None if event is None else self._explained(event, solved)
-        if explained is not None and (speckled or self._observed.compression.strong):
+        if explained is not None and (speckled or turns or self._observed.compression.strong):
             lasts = self._lasts(self._timed(solved, equations, explained) or explained)
             if not shows_anything(solved.curves, self._reader.basis.controls, lasts):
                 explained = None
         if explained is not None:
-            if self._follow(solved, explained) or self._observed.comes_once(explained):
+            followed = self._follow(solved, explained, _CLOSELY if turns else _NOT_FOLLOWED)
+            if followed or (not turns and self._observed.comes_once(explained)):
                 return solved, explained
-            self._notes.warning(_NO_CONTROL_FOLLOWS)
+            if not turns:
+                self._notes.warning(_NO_CONTROL_FOLLOWS)
             return self._reader.unmatched(solved), None
         solved = self._reader.unmatched(solved)
-        shows = not speckled and shows_anything(solved.curves, self._reader.basis.controls)
+        shows = not (speckled or turns) and shows_anything(solved.curves, self._reader.basis.controls)
         course = self._course(solved, equations) if shows else None
         return solved, None if course is None else self._observed.shown_event(course)
 
-    def _solved(self, equations: NDArray[np.floating], moves: bool) -> Solved:
+    def _solved(self, equations: NDArray[np.floating], moves: bool, turns: bool) -> Solved:
         """Return the controls, brought to the peak of the motion where that is the driver's.
 
         It is noise's where the face shows no event, and partly the codec's where that has left little of the face.
@@ -162,16 +176,20 @@ class Curves:
             moves=moves,
             compressed=observed.compression.strong,
             sparse=observed.sparse,
+            turns=turns,
         )
         return self._reader.solve(clip)
 
-    def _follow(self, solved: Solved, event: MotionEvent) -> bool:
-        """Return whether the controls follow any region's motion, at the event's apex or where they show most."""
+    def _follow(self, solved: Solved, event: MotionEvent, most: float = _NOT_FOLLOWED) -> bool:
+        """Return whether the controls follow any region's motion, at the event's apex or where they show most.
+
+        most: residual of a region from which on they don't.
+        """
         curves, controls = solved.curves, self._reader.basis.controls
         shown = np.where(of_eyes(controls), 0.0, np.abs(excursions(curves, controls))).max(1)
         apex = int(np.abs(curves.seconds - event.apex).argmin())
         left = curves.region_residual[[apex, int(shown.argmax())]]
-        return not bool(np.isfinite(left).any()) or bool(np.nanmin(left) < _NOT_FOLLOWED)
+        return not bool(np.isfinite(left).any()) or bool(np.nanmin(left) < most)
 
     def _lasts(self, event: MotionEvent) -> bool:
         """Return whether an event lasts for `_LASTING` frames or more."""
@@ -194,9 +212,14 @@ class Curves:
 
     def _course(self, solved: Solved, equations: NDArray[np.floating]) -> NDArray[np.float64] | None:
         """Return the course of the expression that the controls show, [T] (`RigReader.course`); None if they rest."""
+        moved = self._moved(solved)
+        return self._reader.course(equations, moved) if moved.any() else None
+
+    def _moved(self, solved: Solved) -> NDArray[np.float64]:
+        """Return the controls' excursions without the eyes', [T, K]."""
         moved = excursions(solved.curves, self._reader.basis.controls)
         moved[:, of_eyes(self._reader.basis.controls)] = 0.0
-        return self._reader.course(equations, moved) if moved.any() else None
+        return np.asarray(moved)
 
     def _above_codec(self, solved: Solved, moves: bool) -> Solved:
         """Return curves without what the video's codec may have moved by itself, and say what is left out."""

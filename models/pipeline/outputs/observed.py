@@ -55,6 +55,10 @@ PARALLAX = (2e-3, 1.5)
 LEAST_COVERED = 0.1  # of a region, from which on what moves before the face may be what moves in it
 APPROACH = 0.2  # s before and after something passes before the face: a hand of the skin's colour is found late
 UNSEEN = 0.4  # of a region, from which on it is named: one side of it, but for its soft edge
+# Sines of angles: turns by less than 0.6 degrees are errors of the fit, those by more than 6 hide parts of a face. And
+# what is left of a head's motion, as its depth is known roughly, as a share of the face's width, over the sine of its
+# turn: still faces that turn by 1 to 4 degrees have up to 0.27.
+SWAYS, LEFT_BY_TURNING = (0.01, 0.1), 0.3
 FAST = 3e-3  # of the face's width, from a frame to the next: parallax of a head that turns so fast that it blurs
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
@@ -234,18 +238,19 @@ class Observed:
     def held(self) -> NDArray[np.intp]:
         """Which frame each frame shows, [T]: itself, or the one before the head turned away and came back.
 
-        Where all of a frame's motion may be what the turning leaves, the face's own isn't known. The frames beside it
-        from or to which the head turns fast are blurred, so that it leaves more in them.
+        Where all of a frame's motion may be what a fast turn leaves, the face's own isn't known. The frames from or to
+        which the head turns fast are blurred, so that it leaves more in them. What a slow turn leaves follows it.
         """
         parallax, certain = self._values("parallax"), self._values("certain")
         drowned = (parallax > PARALLAX[0]) & (self._without_parallax(certain) <= 0)
         steps = np.abs(np.diff(parallax, prepend=parallax[:1], append=parallax[-1:]))
-        lost = drowned | (np.maximum(steps[:-1], steps[1:]) > FAST)
+        fast = np.maximum(steps[:-1], steps[1:]) > FAST
+        lost = drowned | fast
         seconds, shown = self._seconds, np.arange(len(lost))
         for run in np.split(shown, np.flatnonzero(np.diff(lost)) + 1):
             before, after = run[0] - 1, run[-1] + 1
             within = before >= 0 and after < len(shown) and seconds[after] - seconds[before] <= PASSING
-            if drowned[run].any() and within:
+            if drowned[run].any() and fast[run].any() and within:
                 shown[run] = before
         return shown
 
@@ -371,7 +376,20 @@ class Observed:
         hidden = bool(self._covered or self.unseen)
         if self.compression.copied >= LEAST_COPIED or hidden or turns or len(motion) < FEWEST_SHOWN:
             return None
-        return self._event_of(np.where(self._blinking | self._passing, 0.0, motion), len(motion))
+        return self.event_of(motion, len(motion))
+
+    def event_of(self, motion: NDArray[np.float64], curves: int = 1) -> MotionEvent | None:
+        """Return the event of an expression's course, [T], as for `timed_by`; curves: how many are looked at."""
+        return self._event_of(np.where(self._blinking | self._passing, 0.0, motion), curves)
+
+    def left_by(self, turning: NDArray[np.float64]) -> bool:
+        """Return whether all of the motion of a face may be what is left of a head's that sways; not if any is hidden.
+
+        turning: how far the head has turned, as the sine of an angle, [T].
+        """
+        (least, most), farthest = SWAYS, float(turning.max(initial=0.0))
+        sways = least < farthest < most and not (self._covered or self.unseen)
+        return sways and float(self._values("certain").max()) < LEFT_BY_TURNING * farthest
 
     def _most_moving(self, event: MotionEvent) -> str:
         """Return the region that moves most at an event's apex, of those before which nothing moves."""

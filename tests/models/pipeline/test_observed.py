@@ -4,6 +4,7 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from magplus.backend_bridge.job.report import ReferenceReport
 from magplus.backend_bridge.rig.basis import Control
 from magplus.backend_bridge.rig.curves import ControlCurves
 from magplus.backend_bridge.rig.events import MotionEvent
+from magplus.backend_bridge.rig.footage import Compression
 from magplus.backend_bridge.rig.regions import REGIONS
 from magplus.models.face import COVER_SIDE, packed_cover, regions
 from magplus.models.pipeline.neutral_reference import WHOLE_FACE
@@ -123,16 +125,47 @@ def test_an_expression_that_all_of_a_clip_shows_is_an_event(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("turning", "before", "after"), [([2.5e-3, 5e-3, 5e-3, 2.5e-3], 20, 23), ([8e-3] * 4, 18, 25)], ids=["slow", "fast"]
+    ("turning", "held"), [([2.5e-3, 5e-3, 5e-3, 2.5e-3], []), ([8e-3] * 4, [18] * 6)], ids=["slow", "fast"]
 )
-def test_frames_in_which_the_head_turns_away_and_back_show_the_one_before(tmp_path, turning, before, after):
-    """From and to which it turns fast, too: these are blurred."""
+def test_frames_in_which_the_head_turns_away_fast_and_back_show_the_one_before(tmp_path, turning, held):
+    """So do those from and to which it does: all of these are blurred. A slow turn is measured as it is."""
     turned = np.zeros(COUNT)
     turned[20:24] = turning
     seen = observed(tmp_path, parallax=turned, cheeks=0.8 * turned, brows=EXPRESSION)
-    held = [before] * (after - before - 1)
-    assert seen.held.tolist() == [*range(before + 1), *held, *range(after, COUNT)]
+    assert seen.held.tolist() == [*range(19), *(held or range(19, 25)), *range(25, COUNT)]
     assert seen.event.apex == pytest.approx(APEX / 30)
+
+
+def test_motion_is_left_by_a_head_that_turns_far_enough_for_it(tmp_path):
+    """The brows move by 0.45 % of the face's width: as much as a degree leaves, and no more than three tenths."""
+    seen = observed(tmp_path, brows=EXPRESSION)
+    turning = np.sin(np.linspace(0, np.pi, COUNT)) * EXPRESSION.max() / 0.3
+    assert seen.left_by(1.1 * turning) and not seen.left_by(0.9 * turning)
+    assert not observed(tmp_path, brows=EXPRESSION / 10).left_by(np.full(COUNT, 0.005)), "an error of the fit"
+    assert not observed(tmp_path, brows=EXPRESSION, unseen={"chin": 1.0}).left_by(1.1 * turning)
+
+
+@pytest.mark.parametrize(("left", "follows"), [(0.3, True), (0.5, False)])
+def test_the_event_of_a_head_that_turns_is_that_of_what_its_controls_show(left, follows):
+    """What the turning leaves is the largest motion, and an event of its own, which controls follow roughly."""
+    brow = Control("browDownLeft", "property", "Rig", "", 0.0, 0.0, 1.0)
+    values, course = np.float32([[0.0], [0.2], [0.0]]), MotionEvent(0.5, 1.0, 1.5)
+    curves = ControlCurves(("browDownLeft",), np.arange(3.0), values, np.zeros(3), np.ones(1))
+    residual = np.float32([[1.0, 1.0], [1.0, left], [1.0, 0.9]])
+    solved = SimpleNamespace(curves=replace(curves, visibility=np.ones(WHOLE_FACE), region_residual=residual))
+    job = SimpleNamespace(
+        _observed=SimpleNamespace(speckled=False, event_of=lambda course: course, compression=Compression(0.0, 1.0)),
+        _reader=SimpleNamespace(
+            basis=SimpleNamespace(controls=[brow]), unmatched=lambda solved: solved, shown=lambda moved: course
+        ),
+        _solved=lambda equations, moves, turns: solved,
+        _moved=lambda solved: None,
+        _timed=lambda solved, equations, event: None,
+        _lasts=lambda event: True,
+    )
+    job._follow = partial(Curves._follow, job)
+    found = Curves._solved_with(job, MotionEvent(0.0, 2.0, None), np.zeros((3, 4, 10)), turns=True)[1]
+    assert found is (course if follows else None)
 
 
 def test_what_a_blurred_frame_of_a_fast_turn_shows_is_no_event(tmp_path):
@@ -324,10 +357,10 @@ def test_what_resting_controls_show_of_a_face_that_shows_no_event_is_noise(shown
     job = SimpleNamespace(
         _observed=SimpleNamespace(speckled=False, shown_event=lambda course: "an event"),
         _reader=SimpleNamespace(basis=SimpleNamespace(controls=[brow]), unmatched=lambda solved: solved),
-        _solved=lambda equations, moves: solved,
+        _solved=lambda equations, moves, turns: solved,
         _course=lambda solved, equations: np.zeros(3),
     )
-    assert Curves._solved_with(job, None, np.zeros((3, 4, 10)))[1] == event
+    assert Curves._solved_with(job, None, np.zeros((3, 4, 10)), turns=False)[1] == event
 
 
 @pytest.mark.parametrize(

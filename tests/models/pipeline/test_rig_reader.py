@@ -17,7 +17,7 @@ from magplus.models.pipeline.closing_lids import with_lids
 from magplus.models.pipeline.outputs.curves import out_of_sight
 from magplus.models.pipeline.rig_reader import ClipEquations, RigReader, better, constraints_of
 from magplus.models.rig.solver import RigSolution, SolverState
-from tests.models.pipeline.drawn_face import GRID, Reader, read, reader_of
+from tests.models.pipeline.drawn_face import GRID, PRECISION, Reader, read, reader_of
 
 CURVE = np.array([0, 0, 0, 0.3, 0.7, 1.0, 0.7, 0.3, 0, 0, 0])
 OPEN = np.zeros((len(CURVE), 2))  # eyes
@@ -202,6 +202,46 @@ def test_the_course_of_an_expression_is_none_of_what_a_codec_leaves_elsewhere() 
     np.testing.assert_allclose(course, amounts * largest, atol=1e-9)
 
 
+def test_what_controls_show_has_the_course_of_their_largest_motion() -> None:
+    """Another control's error has no part in it, nor has what goes the other way."""
+    columns = np.zeros((2, 40, 2))
+    columns[0, :20, 1], columns[1, 20:, 0] = 4.0, 1.0
+    amounts = np.array([0.0, 0.5, 1.0, -0.4, 0.0])
+    reader = SimpleNamespace(columns=columns, _unit=100.0)
+    shown = RigReader.shown(reader, np.stack([amounts, [0.3, 0, 0, 0, 0.3]], 1))  # type: ignore[arg-type]
+    np.testing.assert_allclose(shown, amounts.clip(0) * 0.04, atol=1e-9)
+    assert not RigReader.shown(reader, np.zeros((5, 2))).any()  # type: ignore[arg-type]
+
+
+def test_where_a_head_turns_the_equations_tell_its_motion_and_not_the_whole_picture() -> None:
+    """Its depth is known roughly, and what is off by that is no misfit of the rig's."""
+    reader = drawn_face("browDownLeft", "browDownRight")
+    turn = 0.05 * np.sin(np.arange(len(CURVE)) / 2)[:, None, None] * [0, 1]
+    head = turn * np.hypot(*(GRID - 48).T)[:, None]
+    off = turn * (20 * bump(66, 24, 14) + 20 * bump(48, 80, 14))
+    equations = read(off, head)
+    known, free = (reader.solve(clip_of(equations, turns=each)).curves.values for each in (False, True))
+    assert reader.turning(equations).max() == pytest.approx(0.05, rel=0.05)
+    assert 0 < np.abs(free).max() < 0.6 * np.abs(known).max()
+
+
+@pytest.mark.parametrize(("degrees", "remains"), [(2.0, 0.5), (4.0, 0.25)])
+def test_a_turning_head_whose_depth_is_known_roughly_moves_no_face_and_its_expression_stays(
+    degrees: float, remains: float
+) -> None:
+    """The nose is less deep than the mesh has it, by a twentieth of the face's width; the brows lower meanwhile."""
+    reader = drawn_face("browDownLeft", "browDownRight")
+    angle = np.deg2rad(degrees) * np.sin(2 * np.pi * np.arange(len(CURVE)) / len(CURVE))
+    turn = np.sin(angle)[:, None, None] * [0.8, 0.6]
+    head = turn * np.hypot(*(GRID - 48).T)[:, None]
+    off = turn * (-4.5 * bump(48, 56, 10))
+    brows = 0.3 * (CURVE[:, None, None] * (bump(66, 24, 8) + bump(30, 24, 8)) * [0, 1])
+    own = reader.without_depth_error(read(brows + off, head))[..., 3:5] / PRECISION - head
+    nose = bump(48, 56, 10)[:, 0] > 0.5
+    assert np.abs(own[:, nose]).max() < remains * np.abs(off).max()
+    assert own[5, bump(66, 24, 8)[:, 0].argmax(), 1] == pytest.approx(0.3, rel=0.1), "the apex"
+
+
 @pytest.mark.parametrize("shut", [(4, 5, 6), (7, 8, 9)])
 def test_an_expression_beside_a_blink_is_keyed_as_it_is(shut: tuple[int, ...]) -> None:
     """The lids move thirty times as far, and draw along what is around them."""
@@ -289,6 +329,6 @@ def test_a_control_that_shows_the_drivers_motion_at_the_end_of_its_range_is_name
 
 def test_what_stands_in_for_a_reader_takes_all_that_a_job_gives_one() -> None:
     """The benchmark's recording ends a job where it would solve: a new argument there must reach it, too."""
-    for name in ("solve", "without", "without_blinks"):
+    for name in ("solve", "without", "without_blinks", "turning", "without_depth_error"):
         given, taken = (signature(getattr(each, name)).parameters for each in (RigReader, _Recording))
         assert list(given) == list(taken), name
