@@ -146,7 +146,7 @@ class NormalEquations:
         """Return the products of a part's pairs for Jxx, Jxy and Jyy of its places, [3 * places, pairs]."""
         from ..loops.rig import multiply_pairs
 
-        x, y = np.ascontiguousarray(self._columns[np.ix_(part.acting, np.arange(2), part.places)].transpose(1, 2, 0))
+        x, y = np.ascontiguousarray(self._columns[part.acting][:, :, part.places].transpose(1, 2, 0))
         products = np.empty((3 * len(part.places), part.pairs))
         multiply_pairs(x, y, products)
         return products

@@ -331,7 +331,7 @@ def test_rounding_leaves_no_energy_below_zero(monkeypatch, loops):
 
 
 def test_gram_matrices_are_summed_over_all_places():
-    """Also of columns that act in a part of the face, by neighbourhoods, and of those formed anew each time."""
+    """Also of columns that act in a part of the face, and where the products are formed anew each time."""
     rng = np.random.default_rng(0)
     position, columns = rng.random((200, 2)), rng.normal(0, 1, (9, 2, 200)).astype(np.float32)
     columns[:6] *= (position[:, 0] < np.linspace(0, 0.8, 6)[:, None])[:, None]  # the first acts nowhere

@@ -84,7 +84,7 @@ def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Map
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        # A control may be called "Smile_$L$". Letters as they are take less time than those moved onto px.
+        # A control may be called "Smile_$L$". Letters that are moved onto pixels take longer, and look no better.
         matplotlib.rcParams.update({"text.parse_math": False, "text.hinting": "none", "text.hinting_factor": 1})
         figure = Figure(figsize=(9.6, 5.4), dpi=150, facecolor="white")
         canvas = FigureCanvasAgg(figure)
