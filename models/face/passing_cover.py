@@ -32,6 +32,7 @@ _APPROACH = 0.2  # s for which it may be before a region without being found the
 # larger than their way meanwhile, rain and snow 0.42 and less.
 _SOON, _STILL = 0.06, 0.53  # s; share
 _ALWAYS = 0.5  # of the frames: what is hidden in more of them doesn't pass, as where a drop is before the reference
+_EVERYWHERE = 0.8  # of the regions, that drops fall before in any frame; around a smile's mouth four of six are
 _MOSTLY = 0.5  # of the frames in which something is hidden, at least, where drops fall; a fast hand passes in a few
 
 
@@ -94,6 +95,8 @@ class _Run:
 def are_specks(covers: Mask, regions: Mapping[str, Mask], seconds: Sequence[float]) -> bool:
     """Return whether drops or flakes pass before the face and nothing larger; arguments as `passing` has them.
 
+    They fall everywhere; what a smile shows of teeth and folds changes as fast, around the mouth.
+
     >>> def crossing(width: int) -> Mask:  # something that moves by a px a frame
     ...     return np.array([[[0 <= x - index < width for x in range(16)]] * 16 for index in range(12)])
     >>> mouth = {"mouth": np.ones((16, 16), bool)}
@@ -106,7 +109,8 @@ def are_specks(covers: Mask, regions: Mapping[str, Mask], seconds: Sequence[floa
     early = soon < len(times)
     now, then = passes[early], passes[soon[early]]
     smaller = np.minimum(now.sum((1, 2)), then.sum((1, 2)))
-    return bool(passes.any((1, 2)).mean() > _MOSTLY and (now & then).sum() < _STILL * smaller.sum())
+    everywhere = np.mean([passes[:, region].any() for region in regions.values()]) > _EVERYWHERE
+    return bool(everywhere and passes.any((1, 2)).mean() > _MOSTLY and (now & then).sum() < _STILL * smaller.sum())
 
 
 def _wandering(hidden: Mask, region: Mask, large: Mask, times: NDArray[np.float64]) -> Iterator[tuple[int, int, bool]]:

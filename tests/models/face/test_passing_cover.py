@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What passes before a face is told from folds of its skin, which come and go in their place."""
+"""What passes before a face is told from what its own expressions show of folds and teeth."""
 
 import numpy as np
 
-from magplus.models.face.passing_cover import passing
+from magplus.models.face.passing_cover import are_specks, passing
 
 COUNT, SIDE = 20, 16
 SECONDS = [index / 30 for index in range(COUNT)]
@@ -36,3 +36,11 @@ def test_what_is_hidden_in_its_place_is_a_hands_where_that_hides_another_region_
     hand = hidden(slice(8, 16), slice(0, 16), [7, 8, 9, 10])
     found = passing(FOLD | hand, REGIONS, LARGE, SECONDS)
     assert found["mouth"][7:11].all() and found["cheeks"][6:13].all()
+
+
+def test_drops_fall_before_all_of_a_face_and_what_changes_around_a_mouth_is_no_drop():
+    drops = np.random.default_rng(0).random((COUNT, SIDE, SIDE)) < 0.1
+    rows = np.indices((SIDE, SIDE))[0]
+    bands = {name: rows // 3 == number for number, name in enumerate(("brows", "lids", "nose", "mouth", "chin"))}
+    assert are_specks(drops, bands, SECONDS)
+    assert not are_specks(drops & (rows > 6), bands, SECONDS)
