@@ -376,11 +376,11 @@ class Observed:
         hidden = bool(self._covered or self.unseen)
         if self.compression.copied >= LEAST_COPIED or hidden or turns or len(motion) < FEWEST_SHOWN:
             return None
-        return self.event_of(motion, len(motion))
+        return self._event_of(np.where(self._blinking | self._passing, 0.0, motion), len(motion))
 
-    def event_of(self, motion: NDArray[np.float64], curves: int = 1) -> MotionEvent | None:
-        """Return the event of an expression's course, [T], as for `timed_by`; curves: how many are looked at."""
-        return self._event_of(np.where(self._blinking | self._passing, 0.0, motion), curves)
+    def event_of(self, motion: NDArray[np.float64]) -> MotionEvent | None:
+        """Return the event of an expression's course, [T], as for `timed_by`, where nothing hides the face."""
+        return self._event_of(motion)
 
     def left_by(self, turning: NDArray[np.float64]) -> bool:
         """Return whether all of the motion of a face may be what is left of a head's that sways; not if any is hidden.
