@@ -109,7 +109,8 @@ def are_specks(covers: Mask, regions: Mapping[str, Mask], seconds: Sequence[floa
     early = soon < len(times)
     now, then = passes[early], passes[soon[early]]
     smaller = np.minimum(now.sum((1, 2)), then.sum((1, 2)))
-    everywhere = np.mean([passes[:, region].any() for region in regions.values()]) > _EVERYWHERE
+    before = [passes[:, region].any() for region in regions.values() if region.any()]
+    everywhere = sum(before) > _EVERYWHERE * len(before)
     return bool(everywhere and passes.any((1, 2)).mean() > _MOSTLY and (now & then).sum() < _STILL * smaller.sum())
 
 
