@@ -85,7 +85,7 @@ def plot_curves(curves: ControlCurves, shares: NDArray[np.floating], events: Map
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         # A control may be called "Smile_$L$". Letters that are moved onto pixels take longer, and look no better.
-        matplotlib.rcParams.update({"text.parse_math": False, "text.hinting": "none", "text.hinting_factor": 1})
+        matplotlib.rcParams.update({"text.parse_math": False, "text.hinting": "none"})
         figure = Figure(figsize=(9.6, 5.4), dpi=150, facecolor="white")
         canvas = FigureCanvasAgg(figure)
         _draw(figure, curves, shares, events)
