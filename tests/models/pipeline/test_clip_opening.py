@@ -39,3 +39,14 @@ def test_a_reference_with_shut_eyes_is_told(real_clip: Path, tmp_path: Path, low
         clip = open_clip(request, Asleep(landmarker, lowered), notes)
     assert clip.eyes_shut == said
     assert any("The eyes are shut in the reference frame at 8.6" in each for each in notes.warnings) == said
+
+
+def test_eyes_that_look_down_at_first_are_seen_to_shut(real_clip: Path, tmp_path: Path) -> None:
+    with FaceLandmarker() as landmarker:
+        request = ClipRequest.of(tmp_path, Driving(str(real_clip), trim=(0.5, 0.9)), None, Framing())
+        clip = open_clip(request, landmarker, Notes(Unheard()))
+    assert not clip.eyes_shut
+    ((_, first),) = clip.batches(1, [2])
+    ((_, last),) = clip.batches(1, [clip.count - 1])
+    assert np.abs(first.closures).max() < 0.3
+    assert last.closures.min() > 0.8
