@@ -31,6 +31,7 @@ _SHUT = 0.035  # of the eye's width: what the mesh leaves open of an eye that is
 # Of the eye's width: eyes that are less open are closed, and can't show how they close. The mesh's error is 0.003 to
 # 0.004 (noise of two people of 214 and 190 px); who looks down, or has narrow eyes, opens them by 0.05 to 0.12.
 _LEAST_OPEN = 0.03
+_SURE = (0.025, 0.05)  # of the eye's width, by which a lid moves for the mesh to tell it better than the picture
 _BLINK = (0.2, 0.4)  # closure at which the mesh's weight rises from 0, and at which it is 1
 _ONE_EYE = 0.4  # difference of the eyes' closures that is a wink and not the mesh's error
 _FOLD = 0.45  # of the eye's width: how far above its edge the skin of the lid moves with it
@@ -68,7 +69,7 @@ def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
 
     landmarks: [N, 478, 2+] of consecutive frames. Both eyes have the same, of the sum of both openings, unless, from a
     closing to the next opening, they once differ by more than the mesh can be wrong: a lid on its way differs by less
-    than the shut one. NaN where the reference's are shut.
+    than the shut one. What a lid moves by less than the mesh tells surely is 0. NaN where the reference's are shut.
     """
     closed = closures_of_each(landmarks, reference)
     both = 1 - apertures(landmarks).sum(1) / openings(reference).sum()
@@ -77,13 +78,24 @@ def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
     wink = np.zeros_like(apart)
     for start, end in _runs(moved | apart):
         wink[start:end] = apart[start:end].any()
-    return np.where(wink[:, None], closed, both[:, None])
+    return np.where(wink[:, None], closed, _sure(both[:, None], openings(reference).mean()))
 
 
 def closures_of_each(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
     """Return the same, [N, 2], of each eye by itself, with the mesh's error; NaN if the reference's is shut."""
     open_ = openings(reference)
-    return np.asarray(1 - apertures(landmarks) / np.where(open_ > _LEAST_OPEN, open_, np.nan))
+    open_ = np.where(open_ > _LEAST_OPEN, open_, np.nan)
+    return _sure(1 - apertures(landmarks) / open_, open_)
+
+
+def _sure(closed: NDArray[np.float64], open_: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return closures of eyes that are so far open without what moves a lid by less than the mesh tells surely.
+
+    In eyes that are half shut a share of the opening is small: the picture shows it, and the mesh may be wrong.
+    """
+    low, high = _SURE
+    share = np.clip((np.abs(closed) * open_ - low) / (high - low), 0, 1)
+    return np.asarray(closed * smooth_step(share))
 
 
 def openings(reference: Landmarks) -> NDArray[np.float64]:

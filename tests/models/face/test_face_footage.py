@@ -557,6 +557,12 @@ class TestEyes:
         assert right[0] == left[0] == pytest.approx(0, abs=1e-6)
         assert right[1] == left[1] == pytest.approx(1, abs=0.15)
 
+    def test_what_a_lid_of_a_half_shut_eye_moves_by_a_little_is_left_to_the_picture(self, mesh):
+        """A quarter of such an opening is less than a pixel; of an open eye's it is a blink that has begun."""
+        half, less = with_lids(mesh, 0.7, 0.7), with_lids(mesh, 0.75, 0.75)
+        assert closures(np.stack([less]), half) == pytest.approx(0, abs=1e-3)
+        assert (closures(np.stack([with_lids(mesh, 0.35, 0.35)]), mesh) > 0.3).all()
+
     def test_shut_eyes_do_not_show_how_they_shut(self, mesh):
         shut = with_lids(mesh, 0.97, 0.97)
         assert np.isnan(closures(np.stack([shut, mesh]), shut)).all()
