@@ -23,8 +23,7 @@ def eyes_part(landmarks: Landmarks, reference: Landmarks) -> bool:
 
     Gaze is parallel but for squints and very near targets; behind glasses, reflections can move one iris of the mesh.
     """
-    right = _along(landmarks, RIGHT_EYE_OUTER, RIGHT_EYE_INNER, RIGHT_IRIS, reference)
-    left = -_along(landmarks, LEFT_EYE_OUTER, LEFT_EYE_INNER, LEFT_IRIS, reference)
+    right, left = (_moved(landmarks, reference, *eye)[:, 0] for eye in _EYES)
     apart = (np.minimum(np.abs(right), np.abs(left)) > _CLEAR) & (right * left < 0)
     return bool(apart.sum() >= _LEAST_FRAMES)
 
@@ -51,14 +50,4 @@ def _moved(landmarks: Landmarks, reference: Landmarks, right: int, left: int, ir
         from_middle = flat[:, iris] - (flat[:, left] + flat[:, right]) / 2
         width = np.maximum((along**2).sum(1), 1e-6)
         places.append(np.stack([(from_middle * axis).sum(1) / width for axis in (along, across)], 1))
-    return np.asarray(places[0] - places[1])
-
-
-def _along(landmarks: Landmarks, outer: int, inner: int, iris: int, reference: Landmarks) -> NDArray[np.float64]:
-    """Return [N], how far an iris went from the outer towards the inner corner, in widths of the eye."""
-    places = []
-    for points in (landmarks, reference[None]):
-        flat = points[..., :2].astype(np.float64)
-        eye = flat[:, inner] - flat[:, outer]
-        places.append(((flat[:, iris] - flat[:, outer]) * eye).sum(1) / np.maximum((eye**2).sum(1), 1e-6))
     return np.asarray(places[0] - places[1])

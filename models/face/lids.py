@@ -71,14 +71,14 @@ def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
     closing to the next opening, they once differ by more than the mesh can be wrong: a lid on its way differs by less
     than the shut one. What a lid moves by less than the mesh tells surely is 0. NaN where the reference's are shut.
     """
-    closed = closures_of_each(landmarks, reference)
-    both = 1 - apertures(landmarks).sum(1) / openings(reference).sum()
+    closed, open_ = closures_of_each(landmarks, reference), openings(reference)
+    both = 1 - apertures(landmarks).sum(1) / open_.sum()
     apart = np.abs(closed[:, 0] - closed[:, 1]) > _ONE_EYE
     moved = np.nan_to_num(np.abs(closed)).max(1) > _BLINK[0]
     wink = np.zeros_like(apart)
     for start, end in _runs(moved | apart):
         wink[start:end] = apart[start:end].any()
-    return np.where(wink[:, None], closed, _sure(both[:, None], openings(reference).mean()))
+    return np.where(wink[:, None], closed, _sure(both[:, None], open_.mean()))
 
 
 def closures_of_each(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:

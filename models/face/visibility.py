@@ -25,7 +25,7 @@ from ..pages import KeptArray
 from .clipping import unclipped
 from .colour import coloured_as, is_grey
 from .footage import CLIPPED
-from .lids import apertures, mesh_weight, openings
+from .lids import closures_of_each, mesh_weight
 from .lighting import Curve, Light, ReferenceLight, toned
 from .masks import Mask, Part, disc, grown, hull_of, part_of
 from .mesh import (
@@ -157,7 +157,6 @@ class Visibility:
         groups: tuple[tuple[int, ...], ...] = (RIGHT_EYE, LEFT_EYE, RIGHT_LIDS, LEFT_LIDS, LIPS)
         self._hulls = {group: hull_of(small[list(group)], shape) for group in groups}
         self._eyes = [self._hulls[opening] for opening in (RIGHT_EYE, LEFT_EYE)]
-        self._openings = openings(small)
         self._face = face_mask(small, shape)[0, 0].numpy() > 0.5
         self._area = int(self._face.sum())
         self._whole_face = face_mask(landmarks, (size, size))[0, 0].numpy() > 0.5
@@ -367,7 +366,7 @@ class Visibility:
         What is seen of a hand of the skin's colour between the lids changes it as a lid does that closes. But a lid
         changes nothing else around the eye.
         """
-        closing = mesh_weight(1 - apertures(points[None])[0] / self._openings) > 0
+        closing = mesh_weight(closures_of_each(points[None], self._landmarks)[0]) > 0
         if not closing.any():
             return []
         changed = shown.away

@@ -38,7 +38,7 @@ from .known_motion import depth_error, turning_of, without_blinks, without_motio
 HEAD = slice(7, 9)  # of what is read at a site: the head's motion
 FEWEST_COVERED = 3  # frames
 _EDGE = 0.05  # of the face's width: twice as far as what is before the face may move without being found to hide it
-_AWAKE = 0.5  # of the frames: lids that close in more don\'t just blink
+_AWAKE = 0.5  # of the frames: lids that close in more don't just blink
 _OF_EYES = frozenset({BLINK, UPPER_LID_RAISER, *GAZE})
 # Of the eye's width: by how much the mesh's irises seem to move in eyes that keep still, and by how much they are let
 # move for the whole of a look; of true looks in two clips 0.15 to 0.19 are keyed as 0.4 of one.
