@@ -205,6 +205,13 @@ class DrivingClip:
     def _followed(self) -> FaceTrack:
         return with_outside(self.track, self.chosen, self.outside)
 
+    @cached_property
+    def score_rises(self) -> dict[str, NDArray[np.float64]]:
+        """By how much the mesh's score of each ARKit shape lies above the reference's, [N] in [-1, 1]."""
+        scores = self._followed.blendshapes.astype(np.float64)
+        rises = scores[: self.count] - scores[self.chosen.index]
+        return dict(zip(self.track.blendshape_names, rises.T, strict=True))
+
     @property
     def _frames(self) -> Iterator[VideoFrame]:
         after = [] if self.outside is None else [replace(self.outside.frame, index=self.count)]

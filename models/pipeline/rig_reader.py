@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar
 
@@ -59,7 +59,8 @@ class ClipEquations:
     equations: [N, S, 10], see `RigReader`. seconds: [N]. closed: [N, 2], how far each eye has (`face.closures`). moves:
     whether the face shows an event; where it shows none, there is no peak but that of noise. compressed: whether a
     codec has left out much of the face; sparse: whether so much of it for certain that the peak is partly the codec's.
-    turns: whether all of the motion may be what is left of a turning head's (`RigReader.turning`).
+    turns: whether all of the motion may be what is left of a turning head's (`RigReader.turning`). scores: [N], by how
+    much the mesh's score of each ARKit shape lies above the reference's (`DrivingClip.score_rises`).
     """
 
     equations: NDArray[np.floating]
@@ -69,6 +70,7 @@ class ClipEquations:
     compressed: bool = False
     sparse: bool = False
     turns: bool = False
+    scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def peak_known(self) -> bool:
@@ -164,14 +166,14 @@ class RigReader(ABC):
         never = frozenset(np.flatnonzero((shown < LEAST_SHOWN).mean(0) > _NEVER).tolist())
         constraints = dataclasses.replace(self._constraints, locked=self._constraints.locked | never)
         everywhere = np.ones(len(sites.position))
-        solution = solve(self.basis, sites, equations[..., :6], seconds, constraints=constraints, regions=self._regions)
+        settings, scores = SolverSettings(), clip.scores
+        solution = solve(self.basis, sites, equations[..., :6], seconds, settings, constraints, self._regions, scores)
         little_shown = solution.residual_of_clip(everywhere) > _LITTLE_SHOWN and not solution.state.noisy
         if little_shown and self.has_head and not clip.turns:
             # What such a rig has no control for would pass for the head's motion, and be missing from the rest.
             still = without_motion(equations[..., :6], equations[..., HEAD])
-            other = solve(
-                self.basis, sites, still, seconds, SolverSettings(head_motion=False), constraints, self._regions
-            )
+            headless = SolverSettings(head_motion=False)
+            other = solve(self.basis, sites, still, seconds, headless, constraints, self._regions, scores)
             solution = better(solution, other)
         return Fitted(solution, shown, constraints.locked, clip.closed)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from .box_least_squares import solve_boxed
+from .classified import Classified
 from .head_motion import orthonormal, turning_error
 from .homes import Homes
 from .measurement import Array, Measurement, NormalEquations, Patches, cauchy_weights, initial_weights
@@ -55,8 +56,8 @@ class Model:
     """Linear columns [P, 2, S] and the standard deviation [P] of their amounts assumed before the clip is seen.
 
     The first Q of them are the rig's, with ranges `least` and `most` [Q], amounts `support` [N, Q] that what was seen
-    supports, the `hypotheses` that they stand for and the `homes` of these; the rest is head motion, `head`
-    [N, P - Q] being that of most of the face.
+    supports, the `hypotheses` that they stand for, the `homes` of these and what they are `classified` as; the rest is
+    head motion, `head` [N, P - Q] being that of most of the face.
     """
 
     columns: Array
@@ -67,6 +68,7 @@ class Model:
     hypotheses: Hypotheses
     head: Array
     homes: Homes
+    classified: Classified
 
     @property
     def controls(self) -> int:

@@ -5,14 +5,15 @@ Where shapes differ from the driver's, several controls that have nothing to do 
 little more of it than the one that is meant for it. Sets A of controls are compared by their posterior, the profile
 likelihood of errors of unknown variance times a prior over action units,
 
-    log p(A | motion) = -n/2 log(1 - (E(A) - E_0(A)) / T + m) - sum_{units in A} log((1 - p) / p) - |A| log 2,
+    log p(A | motion) = -n/2 log(1 - (E(A) - E_0(A)) / T + m) - sum_{units in A} log((1 - p) / p) - |A| log 2 + L(A),
 
 with T the energy of the motion, E(A) what A explains of it within bounds, E_0(A) what A explains of noise alone, m the
-misfit that is expected between two families' shapes of one unit, p the prior probability of an action unit, and n the
-number of independent measurements of the motion. The misfit is smooth: a patch of the face as large as what a control
-moves is one measurement of it, in two directions, however many pixels it has. Controls of one unit, left and right,
-inner and outer, are one hypothesis with one prior. So a control that explains a large part of the remaining energy is
-selected whatever its name, and one that explains little of it only if its action unit is frequent.
+misfit that is expected between two families' shapes of one unit, p the prior probability of an action unit, n the
+number of independent measurements of the motion, and L what a classifier says of the values (`classified`). The misfit
+is smooth: a patch of the face as large as what a control moves is one measurement of it, in two directions, however
+many pixels it has. Controls of one unit, left and right, inner and outer, are one hypothesis with one prior. So a
+control that explains a large part of the remaining energy is selected whatever its name, and one that explains little
+of it only if its action unit is frequent.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from ...backend_bridge.rig.action_units import Side, recognise
 from ...backend_bridge.rig.face_parts import without_side
 from .box_least_squares import solve_boxed
+from .classified import Classified
 from .measurement import Array
 
 NO_MISFIT = 0.015  # share of the motion, below which shapes are the driver's and no set is chosen
@@ -171,6 +173,7 @@ class SelectionData:
     moving: the same normal equations without the places that are known to be still. They decide where keys move so much
     that is still that nothing could be chosen: then the nearest that the rig can do is some of them all the same.
     at_home: [N, K], how far the driver's face moves where a control's unit acts (`Homes.shares`).
+    classified: what a classifier says of the controls.
     """
 
     gram: Array
@@ -187,6 +190,7 @@ class SelectionData:
     hypotheses: Hypotheses
     moving: tuple[Array, Array]
     at_home: Array
+    classified: Classified
 
 
 def choose(data: SelectionData) -> Choice:
@@ -206,7 +210,8 @@ def choose(data: SelectionData) -> Choice:
         frames = _clearest(event, data.explainable)
         explainable = max(float(data.explainable[frames].sum()), 1e-30)
         misfit = float(data.misfit[frames] @ data.explainable[frames]) / explainable
-        if misfit < NO_MISFIT and not data.hypotheses.rare[data.active[event].any(0)].any():
+        same = misfit < NO_MISFIT and not data.hypotheses.rare[data.active[event].any(0)].any()
+        if same and not data.classified.clear:
             continue
         fits[event] = False
         search = _Search(data, event, frames)
@@ -229,11 +234,15 @@ def _clearest(event: NDArray[np.intp], explainable: Array) -> NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class _Fit:
-    """The least squares of a set of M controls in N frames, `values` [N, M], and the energy that they explain."""
+    """The least squares of a set of M controls in N frames, `values` [N, M], and the energy that they explain.
+
+    agrees: log likelihood of what a classifier says of them, over that if they were at rest, nats.
+    """
 
     chosen: list[int]
     values: Array
     explained: float
+    agrees: float
 
 
 class _Search:
@@ -258,9 +267,14 @@ class _Search:
         still = np.log(np.clip(at_home, _LEAST_AT_HOME, 1.0)) / np.log(_AT_HOME)
         self._elsewhere = np.where(still > 1, _ELSEWHERE_ODDS * still**2, 0.0)
         self._diagonal = np.diagonal(self._gram, axis1=1, axis2=2)
+        # One measurement for all frames of the event, as a classifier's errors are alike in them. In the normal
+        # equations it has the weight that the posterior's curvature gives to energies, with no more unexplained than m.
+        self._amounts = data.classified.amounts[frames]
+        self._precision = data.classified.precision / len(frames)
+        self._weight = self._precision * self._total * _EXPECTED_MISFIT / self._measurements
         group = data.hypotheses.group
         self._groups = [np.flatnonzero(group == each).tolist() for each in np.unique(group)]
-        self._fits: dict[frozenset[int], _Fit] = {frozenset(): _Fit([], np.zeros((len(frames), 0)), 0.0)}
+        self._fits: dict[frozenset[int], _Fit] = {frozenset(): _Fit([], np.zeros((len(frames), 0)), 0.0, 0.0)}
 
     def run(self) -> list[int]:
         found = self._grown([])
@@ -293,7 +307,7 @@ class _Search:
         return self.explained(chosen) >= _AGREES * self._total
 
     def explained(self, chosen: Sequence[int]) -> float:
-        """Return the energy that the controls explain within their bounds, x'(2t - Gx) at the least squares."""
+        """Return the energy of the motion that the controls explain, x'(2t - Gx), at the least squares with bounds."""
         return self._fit(chosen).explained
 
     def _score(self, chosen: Sequence[int]) -> float:
@@ -307,7 +321,10 @@ class _Search:
             families[int(family)] = min(float(odds), families.get(int(family), np.inf))
         one_sided = self._hypotheses.alone(index) * _ONE_SIDED_ODDS
         elsewhere = sum(max(self._elsewhere[self._of(index, group)]) for group in self._groups_of(index))
-        return float(fit - sum(families.values()) - len(index) * _CONTROL_ODDS - one_sided - elsewhere)
+        return (
+            float(fit - sum(families.values()) - len(index) * _CONTROL_ODDS - one_sided - elsewhere)
+            + self._fit(index).agrees
+        )
 
     def _exchanged(self, chosen: list[int]) -> list[int]:
         """Drop and replace controls as long as that is an improvement."""
@@ -345,10 +362,12 @@ class _Search:
     def _additions(self, chosen: Sequence[int]) -> list[list[int]]:
         """Return the controls, and the units with all their controls, that would gain most."""
         fit = self._fit(chosen)
-        gradient = self._target - np.einsum("nij,nj->ni", self._gram[:, :, fit.chosen], fit.values)
+        pull = self._target + self._weight * self._amounts
+        gradient = pull - np.einsum("nij,nj->ni", self._gram[:, :, fit.chosen], fit.values)
         upwards = np.where(self._high > 0, np.maximum(gradient, 0), 0.0)
         downwards = np.where(self._low < 0, np.maximum(-gradient, 0), 0.0)
-        alone = (np.maximum(upwards, downwards) ** 2 / np.maximum(self._diagonal, 1e-30)).sum(0) - self._noise
+        alone = (np.maximum(upwards, downwards) ** 2 / np.maximum(self._diagonal + self._weight, 1e-30)).sum(0)
+        alone = alone - self._noise
         alone[list(chosen)] = 0.0
         remaining = max(self._total - fit.explained, _EXPECTED_MISFIT * self._total)
         present = np.isin(self._hypotheses.family, self._hypotheses.family[list(chosen)])
@@ -377,23 +396,25 @@ class _Search:
         new = {frozenset(each): list(each) for each in sets if frozenset(each) not in self._fits}
         for size in {len(key) for key in new}:
             alike = [(key, chosen) for key, chosen in new.items() if len(key) == size]
-            values, explained = self._least_squares(np.array([chosen for _, chosen in alike]))
-            for (key, chosen), its_values, energy in zip(alike, values, explained, strict=True):
-                self._fits[key] = _Fit(chosen, its_values, float(energy))
+            solved = self._least_squares(np.array([chosen for _, chosen in alike]))
+            for (key, chosen), values, energy, agrees in zip(alike, *solved, strict=True):
+                self._fits[key] = _Fit(chosen, values, float(energy), float(agrees))
 
-    def _least_squares(self, sets: NDArray[np.intp]) -> tuple[Array, Array]:
-        """Return the values [C, N, M] of C sets of M controls each within their bounds, and what each explains, [C]."""
+    def _least_squares(self, sets: NDArray[np.intp]) -> tuple[Array, Array, Array]:
+        """Return the values [C, N, M] of C sets of M controls, and what each of these explains and agrees, [C]."""
         frames, members = np.arange(len(self._gram))[:, None], sets[:, None]
         system = self._gram[frames[..., None], members[..., None], members[..., None, :]]
         target, low, high = (part[frames, members] for part in (self._target, self._low, self._high))
         ridge = 1e-9 * np.maximum(system.max((2, 3)), 1e-12)
         count, size = target.shape[0] * target.shape[1], target.shape[2]
+        amounts, weight = self._amounts[frames, members], self._weight[members]
         values = solve_boxed(
-            (system + ridge[..., None, None] * np.eye(size)).reshape(count, size, size),
-            *(each.reshape(count, size) for each in (target, low, high)),
+            (system + (ridge[..., None] + weight)[..., None] * np.eye(size)).reshape(count, size, size),
+            *(each.reshape(count, size) for each in (target + weight * amounts, low, high)),
         ).values.reshape(target.shape)
         fitted = (system @ values[..., None])[..., 0]
-        return values, (values * (2 * target - fitted)).sum((1, 2))
+        agrees = 0.5 * self._precision[members] * values * (2 * amounts - values)
+        return values, (values * (2 * target - fitted)).sum((1, 2)), agrees.sum((1, 2))
 
 
 def _events(energy: Array) -> Iterator[NDArray[np.intp]]:

@@ -46,6 +46,7 @@ from ...backend_bridge.files.errors import InputError
 from ...backend_bridge.rig.basis import RigBasis, amount_ranges
 from ...backend_bridge.rig.curves import ControlCurves
 from .box_least_squares import solve_boxed
+from .classified import Classified
 from .constraints import Constraints
 from .evidence import Evidence, EvidenceMaximum, Model, SolverSettings
 from .head_motion import head_columns, robust_head
@@ -122,6 +123,7 @@ def solve(
     settings: SolverSettings | None = None,
     constraints: Constraints | None = None,
     regions: Mapping[str, NDArray[np.floating]] | None = None,
+    scores: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> RigSolution:
     """Estimate control values from motion equations.
 
@@ -139,6 +141,7 @@ def solve(
         settings: the prior; the defaults hold for faces.
         constraints: controls that are held, move in pairs or have a part of their range; none by default.
         regions: membership [S] of the sites in each region of the face, where they are known.
+        scores: [N], by how much a classifier's score of each ARKit shape lies above the neutral frame's, if known.
 
     Raises:
         InputError: the basis has no controls.
@@ -152,8 +155,11 @@ def solve(
     seen_effect, solvable = _sight(basis, seen, effect, settings.least_effect)
     unknowns = unknowns_of(basis, effect, constraints or Constraints(), solvable)
     head = head_columns(seen.position, seen.depth).astype(np.float32) * np.float32(settings.head_motion)
-    homes = Homes.of([control.name for control in basis.controls], unknowns.spread, unknowns.columns, regions or {})
-    model = _modelled(basis, unknowns, head, seen, when, settings, homes)
+    names = [control.name for control in basis.controls]
+    homes = Homes.of(names, unknowns.spread, unknowns.columns, regions or {})
+    reach = np.maximum(np.abs(unknowns.least), np.abs(unknowns.most))
+    classified = Classified.of(scores or {}, names, unknowns.spread, reach, len(when))
+    model = _modelled(basis, unknowns, head, seen, when, settings, homes, classified)
     found = _most_probable(model, seen, _temporal_window(when, settings.play_seconds), settings)
     solved, local = found.values, seen.less(found.turned)
     face, nuisance = solved[:, : model.controls], solved[:, model.controls :]
@@ -225,6 +231,7 @@ def _modelled(
     when: NDArray[np.float64],
     settings: SolverSettings,
     homes: Homes,
+    classified: Classified,
 ) -> Model:
     """Return the unknowns and the columns of the `head`'s motion [11, 2, S], with their bounds (steps 1 and 2)."""
     by_face = robust_head(seen, head).values if settings.head_motion else np.zeros((len(when), len(head)))
@@ -238,6 +245,7 @@ def _modelled(
         hypotheses=Hypotheses.named([control.name for control in basis.controls], unknowns.spread),
         head=by_face,
         homes=homes,
+        classified=classified,
     )
 
 
@@ -259,7 +267,7 @@ def _most_probable(model: Model, seen: Measurement, window: Array, settings: Sol
     every = np.ones((len(seen.pull), len(model.columns)), bool)
     first = evidence.maximise(every, bounds, settings.iterations, settings.activation_threshold)
     shown, head = (_mean_square(motion) for motion in _parts(model, equations, fit.values))
-    noisy = hidden_by_noise(fit.variance, shown, head, first.noise)
+    noisy = not model.classified.clear and hidden_by_noise(fit.variance, shown, head, first.noise)
     free = Choice.free(len(every), model.controls)
     choice = free if noisy else _chosen(model, equations, evidence, first, fit, window, seen)
     last = first
@@ -331,6 +339,7 @@ def _chosen(
         hypotheses=model.hypotheses,
         moving=(gram, target),
         at_home=model.homes.shares(motion),
+        classified=model.classified,
     )
     return choose(data)
 

@@ -177,6 +177,7 @@ class Curves:
             compressed=observed.compression.strong,
             sparse=observed.sparse,
             turns=turns,
+            scores={name: rise[observed.held] for name, rise in self._clip.score_rises.items()},
         )
         return self._reader.solve(clip)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from magplus.backend_bridge.rig.basis import Control, RigBasis
+from magplus.models.rig.classified import Classified
 from magplus.models.rig.homes import Homes
 from magplus.models.rig.matching import as_measured, match
 from magplus.models.rig.measurement import Measurement
@@ -49,6 +50,7 @@ def solved(
     motion: NDArray[np.float64],
     changed: NDArray[np.bool_] | None = None,
     regions: dict[str, NDArray[np.floating]] | None = None,
+    scores: dict[str, NDArray[np.float64]] | None = None,
 ) -> RigSolution:
     """Solve from motion [N, S, 2]; places that are not `changed` [S] are known a thousandth as surely."""
     here = np.ones(len(GRID), bool) if changed is None else changed
@@ -58,7 +60,7 @@ def solved(
     )
     columns = basis.displacement.astype(np.float64)
     sites = Sites(GRID, basis.depth.astype(np.float64), columns, csr_matrix((len(GRID), 1)))
-    return solve(basis, sites, seen, np.arange(len(motion)) / 30, regions=regions)
+    return solve(basis, sites, seen, np.arange(len(motion)) / 30, regions=regions, scores=scores)
 
 
 def acted(key: NDArray[np.float64], amount: float = 0.2) -> NDArray[np.float64]:
@@ -172,8 +174,55 @@ def test_of_keys_that_hardly_fit_a_rare_unit_s_goes_before_a_frequent_one_s_if_i
     assert found.in_play.tolist() == [[chosen == 0, chosen == 1]] * 6
 
 
+@pytest.mark.parametrize(("score", "chosen"), [(0.0, 1), (0.1, 1), (0.7, 0)])
+def test_of_keys_that_move_skin_alike_a_large_expression_is_the_one_that_its_classifier_sees(
+    score: float, chosen: int
+) -> None:
+    """A score that rises as little as beside a micro-expression decides nothing."""
+    names = ("mouthSmileLeft", "mouthDimpleLeft")
+    data = choice_between(names, np.array([0.78, 0.85]), 0.95, alike=0.95, scores={"mouthSmileLeft": score})
+    assert choose(data).in_play[:, chosen].all() and not choose(data).in_play[:, 1 - chosen].any()
+
+
+def test_a_classifier_measures_the_controls_that_are_named_as_its_shapes() -> None:
+    names = ("mouthSmileLeft", "MouthSmile", "mouthDimpleLeft", "strange", "eyeBlinkLeft", "jawOpen")
+    scores = {
+        "mouthSmileLeft": 0.4,
+        "mouthSmileRight": 0.2,
+        "mouthDimpleLeft": 0.1,
+        "eyeBlinkLeft": 1.0,
+        "jawOpen": -0.3,
+    }
+    rises = {name: np.array([0.0, score]) for name, score in scores.items()}
+    found = Classified.of(rises, names, np.eye(6), np.array([1, 1, 1, 1, 1, 20.0]), 2)
+    np.testing.assert_allclose(found.amounts[1], [0.4, 0.3, 0, 0, 0, 0])
+    assert (found.precision > 0).tolist() == [True, True, True, False, False, True]
+    assert found.precision[0] > found.precision[2] > 0
+    assert found.precision[5] == pytest.approx(found.precision[0] / 400)
+    assert found.clear and not Classified.of({}, names, np.eye(6), np.ones(6), 2).clear
+
+
+def test_a_smile_that_other_keys_show_more_exactly_is_keyed_as_a_smile_if_the_classifier_sees_one() -> None:
+    """As real ones are, which move the lips in other ways than the artist's key."""
+    corner, lips = push(30, 66, (-1, -1)), push(44, 60, (0, -1))
+    basis = rig(
+        mouthSmileRight=push(31, 68, (-1.2, -0.5), 15),
+        mouthDimpleRight=push(30, 66, (-1, -0.7), 12),
+        mouthShrugUpper=push(44, 61, (0.2, -1), 13),
+    )
+    driver = acted(corner + 0.8 * lips, amount=0.5)
+    rise = {"mouthSmileRight": 0.6 * np.abs(driver).max((1, 2)) / np.abs(driver).max()}
+    without, found = (solved(basis, driver, scores=scores).curves.values[6] for scores in ({}, rise))
+    assert without[1] > 0.4 > 0.01 > without[0]
+    assert found[0] > 0.3 > 0.01 > found[1]
+
+
 def choice_between(
-    names: tuple[str, str], target: NDArray[np.float64], explainable: float, alike: float
+    names: tuple[str, str],
+    target: NDArray[np.float64],
+    explainable: float,
+    alike: float,
+    scores: dict[str, float] | None = None,
 ) -> SelectionData:
     """Six frames of two controls that explain target ** 2 of the motion's energy each, and move `alike`."""
     frames, gram = np.ones(6), np.tile([[1.0, alike], [alike, 1.0]], (6, 1, 1))
@@ -193,6 +242,9 @@ def choice_between(
         hypotheses=Hypotheses.named(names, np.eye(2)),
         moving=(gram, targets),
         at_home=np.ones((6, 2)),
+        classified=Classified.of(
+            {name: np.full(6, score) for name, score in (scores or {}).items()}, names, np.eye(2), np.ones(2), 6
+        ),
     )
 
 
