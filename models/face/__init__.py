@@ -3,6 +3,7 @@
 
 from .crop import SteadyCrop
 from .depth import face_depth
+from .far_skin import FarSkin
 from .footage import comparable
 from .gaze import eyes_part, gaze_reach
 from .landmarker import FaceLandmarker, FaceLandmarks, select_face
@@ -46,6 +47,7 @@ __all__ = [
     "FaceLandmarker",
     "FaceLandmarks",
     "FaceTrack",
+    "FarSkin",
     "HeadMotion",
     "LidModel",
     "MovingCover",

@@ -53,6 +53,20 @@ def shape_change(points: Landmarks, reference: Landmarks) -> float:
     return float(np.sqrt((left[:, :2] ** 2).sum(1).mean()))
 
 
+def without_pose(points: Landmarks, reference: Landmarks) -> NDArray[np.float64]:
+    """Return by how much the landmarks of a head [478, 3] have moved against its reference's, without the head, px.
+
+    >>> head = np.random.default_rng(0).normal(size=(478, 3))
+    >>> bool(np.abs(without_pose(2 * head[:, [1, 0, 2]] * [1, -1, 1] + 3, head)).max() < 1e-9)
+    True
+    """
+    rotation, here, there = _turned(points, reference)
+    turned = there @ rotation.T
+    scale = (turned * here).sum() / (turned**2).sum()
+    middle, middle_there = (each[_RIGID].mean(0) for each in (points, reference))
+    return np.asarray(points - scale * (reference - middle_there) @ rotation.T - middle, np.float64)
+
+
 def _turned(points: Landmarks, reference: Landmarks) -> tuple[NDArray[np.float64], ...]:
     """Return the rotation [3, 3] from a reference head to another, and the rigid landmarks of both, centred, [K, 3]."""
     here, there = (each[_RIGID].astype(np.float64) for each in (points, reference))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...backend_bridge.files.arrays import checked
 from ..backends import DrivingBatch, FaceImage
-from ..face import HeadMotion, LidModel, MovingCover, face_width, magnified_part, regions
+from ..face import FarSkin, HeadMotion, LidModel, MovingCover, face_width, magnified_part, regions
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .driving_clip import DrivingClip
@@ -25,7 +25,7 @@ from .seen import Seen
 
 MOST_MOTION = 1e5  # px; no picture has as many
 # Of the arrays that are kept.
-_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "from_mesh": 1, "skin": 1, "before": 1}
+_CHANNELS = {"flow": 2, "confidence": 1, "rigid": 2, "from_mesh": 1, "skin": 1, "far": 1, "before": 1}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class DriverMotion:
 
     local: the face's own, 0 where it is out of sight. rigid: the head's, [N, 2, S, S] px. from_mesh: [N, 1, S, S] in
     [0, 1], share of the lids' motion that is taken from the mesh's closure instead of the picture; skin: the same of
-    the lids' skin alone. before: [N, 1, S, S], 1 where something moves before the face (`face.MovingCover`), else 0.
+    the lids' skin alone. far: [N, 1, S, S] in [0, 1], share of the motion that is the mesh's, as skin goes far there
+    (`face.FarSkin`). before: [N, 1, S, S], 1 where something moves before the face (`face.MovingCover`), else 0.
     head: what `rigid` is of, where it was measured here.
     """
 
@@ -42,6 +43,7 @@ class DriverMotion:
     rigid: Tensor
     from_mesh: Tensor
     skin: Tensor
+    far: Tensor
     before: Tensor
     head: HeadMotion | None = None
 
@@ -53,7 +55,7 @@ class DriverMotion:
     def part(self, at: slice) -> DriverMotion:
         """Return the motion of some of the frames."""
         local = Motion(self.local.flow[at], self.local.confidence[at])
-        return DriverMotion(local, self.rigid[at], self.from_mesh[at], self.skin[at], self.before[at])
+        return DriverMotion(local, self.rigid[at], self.from_mesh[at], self.skin[at], self.far[at], self.before[at])
 
     def packed(self) -> PackedMotion:
         """Return it as it is kept for other jobs."""
@@ -63,23 +65,24 @@ class DriverMotion:
             rigid=PackedHead.of(self.head) if self.head else PackedField.of(self.rigid),
             from_mesh=PackedField.of(self.from_mesh),
             skin=PackedField.of(self.skin),
+            far=PackedField.of(self.far),
             before=PackedField.of(self.before),
         )
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return it as arrays, for another worker."""
-        parts = (self.local.flow, self.local.confidence, self.rigid, self.from_mesh, self.skin, self.before)
+        parts = (self.local.flow, self.local.confidence, self.rigid, self.from_mesh, self.skin, self.far, self.before)
         return {name: part.numpy() for name, part in zip(_CHANNELS, parts, strict=True)}
 
     @classmethod
     def of(cls, arrays: dict[str, NDArray[Any]]) -> DriverMotion:
         """Return the motion that was left as arrays. Raises `ValueError` for arrays that none has left."""
         count, _, height, width = checked(arrays, "flow", "f", (None, 2, None, None), MOST_MOTION).shape
-        flow, confidence, rigid, from_mesh, skin, before = (
+        flow, confidence, rigid, from_mesh, skin, far, before = (
             torch.from_numpy(checked(arrays, name, "f", (count, channels, height, width), MOST_MOTION)).float()
             for name, channels in _CHANNELS.items()
         )
-        return cls(Motion(flow, confidence), rigid, from_mesh, skin, before)
+        return cls(Motion(flow, confidence), rigid, from_mesh, skin, far, before)
 
 
 @dataclass(frozen=True)
@@ -91,20 +94,22 @@ class PackedMotion:
     rigid: PackedHead | PackedField
     from_mesh: PackedField
     skin: PackedField
+    far: PackedField
     before: PackedField
 
     @property
     def nbytes(self) -> int:
         """How many bytes it takes."""
-        fields = (self.flow, self.confidence, self.rigid, self.from_mesh, self.skin, self.before)
+        fields = (self.flow, self.confidence, self.rigid, self.from_mesh, self.skin, self.far, self.before)
         return sum(each.nbytes for each in fields)
 
     def unpacked(self) -> DriverMotion:
         """Return the motion, bit by bit as it was."""
         local = Motion(self.flow.whole(), self.confidence.whole())
         head = self.rigid.head() if isinstance(self.rigid, PackedHead) else None
-        from_mesh, skin, before = (without_repeats(each.whole()) for each in (self.from_mesh, self.skin, self.before))
-        return DriverMotion(local, self.rigid.whole(), from_mesh, skin, before, head)
+        shares = (self.from_mesh, self.skin, self.far, self.before)
+        from_mesh, skin, far, before = (without_repeats(each.whole()) for each in shares)
+        return DriverMotion(local, self.rigid.whole(), from_mesh, skin, far, before, head)
 
 
 class Driver:
@@ -129,6 +134,7 @@ class Driver:
         self.face_width = face_width(clip.reference.landmarks)
         self._lids = LidModel(clip.reference.landmarks, clip.size)
         self._cover = MovingCover(clip.reference.landmarks, clip.size)
+        self._far_skin = FarSkin(clip.reference.landmarks, clip.size)
 
     @cached_property
     def regions(self) -> dict[str, Tensor]:
@@ -165,9 +171,13 @@ class Driver:
         if bool(distinct(from_mesh).amax() > 0):
             from_mesh, skin = from_mesh * seen.weight, skin * seen.weight
             local = local * (1 - from_mesh) + closing * from_mesh
+        by_mesh, far = self._far_skin(local, seen.landmarks)
+        if bool(distinct(far).amax() > 0):
+            far = far * (1 - from_mesh) * seen.weight * (1 - distinct(before))
+            local = local * (1 - far) + by_mesh * far
         local = local * (self.mask * seen.weight * (1 - distinct(before)))
-        from_mesh, skin, before = (without_repeats(each) for each in (from_mesh, skin, before))
-        return DriverMotion(Motion(local, motion.confidence), split.rigid, from_mesh, skin, before, split.head)
+        from_mesh, skin, far, before = (without_repeats(each) for each in (from_mesh, skin, far, before))
+        return DriverMotion(Motion(local, motion.confidence), split.rigid, from_mesh, skin, far, before, split.head)
 
     def magnified(self, frames: Tensor, observed: DriverMotion, alpha: float) -> DrivingBatch:
         """Return what the backend is shown: the face in the reference's head pose, its motion magnified."""

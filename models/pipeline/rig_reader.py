@@ -347,15 +347,20 @@ class DriverReader(RigReader):
             return batch.equations
         weight, copied, observed = batch.weight, batch.seen.copied, batch.observed
         total = observed.total
-        # A closing lid has no brightness constancy: its equations are those of the mesh's motion, on its skin.
-        equations = self._observer.observe(batch.frames, total, weight * (1 - distinct(observed.from_mesh)), copied)
-        from_mesh, skin, flow, seen, head, before = (
+        # A closing lid has no brightness constancy, nor has skin that goes far: their equations are those of the mesh's
+        # motion, on a lid's skin.
+        by_mesh = distinct(observed.from_mesh) + distinct(observed.far)
+        equations = self._observer.observe(batch.frames, total, weight * (1 - by_mesh), copied)
+        from_mesh, skin, far, flow, seen, head, before = (
             self._observer.read(field)
-            for field in (observed.from_mesh, observed.skin, total, weight, observed.rigid, observed.before)
+            for field in (
+                *(observed.from_mesh, observed.skin, observed.far),
+                *(total, weight, observed.rigid, observed.before),
+            )
         )
-        closing = np.minimum(from_mesh, skin)
-        if closing.any():
-            equations += _of_lids(equations, closing, flow)
+        known = np.minimum(from_mesh, skin) + far
+        if known.any():
+            equations += _of_known_motion(equations, known, flow)
         return np.concatenate([equations, seen, head, before], -1).astype(np.float32)
 
 
@@ -453,7 +458,7 @@ def _sides(basis: RigBasis, units: Sequence[int], taken: Collection[int] = ()) -
     return pairs
 
 
-def _of_lids(
+def _of_known_motion(
     equations: NDArray[np.floating], weight: NDArray[np.floating], flow: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Return equations [N, S, 6] of a known motion [N, S, 2] px, with `weight` [N, S, 1] of the others' precision."""

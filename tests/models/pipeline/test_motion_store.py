@@ -47,7 +47,7 @@ def motion(shift: float) -> DriverMotion:
     depth = 20 - 5 * (rows[:, None] ** 2 + rows**2)[None, None]
     split = split_rigid(Motion(flow, torch.ones_like(flow[:, :1])), depth, torch.ones_like(depth))
     none = torch.zeros_like(flow[:, :1])
-    return DriverMotion(Motion(split.local, none + 1), split.rigid, none, none, none, split.head)
+    return DriverMotion(Motion(split.local, none + 1), split.rigid, none, none, none, none, split.head)
 
 
 def test_what_is_kept_is_what_was_measured() -> None:

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where skin goes too far for its motion to be seen, it moves as the face mesh does."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from magplus.models.face import FarSkin
+from magplus.models.face.mesh import FACE_OVAL, LEFT_LIDS, RIGHT_LIDS, RIGID_LANDMARKS
+
+SIDE, WIDTH = 256, 150
+CORNER = np.array([160, 170])  # of the mouth
+AWAY = [*FACE_OVAL, *LEFT_LIDS, *RIGHT_LIDS, *RIGID_LANDMARKS]
+
+
+def face():
+    """Landmarks of an oval face with two eyes, and all over it."""
+    landmarks = np.random.default_rng(0).uniform([68, 48, -20], [188, 208, 20], (478, 3))
+    turn = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False)
+    landmarks[list(FACE_OVAL), :2] = 128 + np.c_[0.5 * WIDTH * np.sin(turn), -0.65 * WIDTH * np.cos(turn)]
+    for lids, middle in ((RIGHT_LIDS, 95), (LEFT_LIDS, 161)):
+        turn = np.linspace(0, 2 * np.pi, len(lids), endpoint=False)
+        landmarks[list(lids), :2] = [middle, 105] + np.c_[15 * np.cos(turn), 9 * np.sin(turn)]
+    return landmarks
+
+
+FAR = FarSkin(face(), SIDE)
+
+
+def smiling(px):
+    """The same face with one corner of the mouth drawn out by some px, and the cheek around it."""
+    landmarks = face()
+    near = np.exp(-0.5 * (np.linalg.norm(landmarks[:, :2] - CORNER, axis=1) / 25) ** 2)
+    near[AWAY] = 0
+    landmarks[:, :2] += px * near[:, None] * [0.8, -0.6]
+    return landmarks
+
+
+def found(landmarks, measured):
+    """The mesh's motion at the corner, and its share."""
+    motion, share = FAR(measured, landmarks[None])
+    x, y = CORNER
+    return motion[0, :, y, x].numpy(), float(share[0, 0, y, x])
+
+
+def test_a_broad_smile_is_the_mesh_s_where_the_picture_says_something_else():
+    motion, share = found(smiling(20), torch.zeros(1, 2, SIDE, SIDE))
+    assert share == 1
+    assert motion @ [0.8, -0.6] > 10 and abs(motion @ [0.6, 0.8]) < 1
+
+
+def test_what_the_picture_says_as_well_is_the_picture_s():
+    by_mesh = FAR(torch.zeros(1, 2, SIDE, SIDE), smiling(20)[None])[0]
+    _, share = FAR(0.8 * by_mesh, smiling(20)[None])
+    assert float(share.max()) == 0
+
+
+@pytest.mark.parametrize("px", [0.0, 0.5, 3.0])
+def test_a_small_expression_is_the_picture_s_whatever_the_mesh_says(px):
+    _, share = FAR(torch.zeros(1, 2, SIDE, SIDE), smiling(px)[None])
+    assert float(share.max()) == 0 and share.shape == (1, 1, SIDE, SIDE)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(-0.3, 0.3), st.floats(0.9, 1.1), st.floats(-15, 15))
+def test_a_head_that_turns_moves_no_skin(turn, scale, shift):
+    cosine, sine = np.cos(turn), np.sin(turn)
+    turned = scale * (face() - 128) @ np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]]) + 128 + shift
+    _, share = FAR(torch.zeros(1, 2, SIDE, SIDE), turned[None])
+    assert float(share.max()) == 0
+
+
+def test_a_smile_on_a_head_that_turns_is_the_same():
+    cosine, sine = np.cos(0.1), np.sin(0.1)
+    turned = (smiling(20) - 128) @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]]) + 128
+    motion, share = found(turned, torch.zeros(1, 2, SIDE, SIDE))
+    assert share == 1
+    np.testing.assert_allclose(
+        np.linalg.norm(motion), np.linalg.norm(found(smiling(20), torch.zeros(1, 2, SIDE, SIDE))[0]), rtol=0.05
+    )
