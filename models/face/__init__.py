@@ -23,6 +23,7 @@ from .passing_cover import COVER_SIDE, are_specks, cover_of, packed_cover, passi
 from .pose import head_turn, turned_by
 from .regions import face_mask, face_width, magnified_part, regions, rigid_mask
 from .rigid import HeadMotion, RigidSplit, split_rigid
+from .seen_edge import eased
 from .similarity import Similarity
 from .square import Square, roll
 from .timing import (
@@ -67,6 +68,7 @@ __all__ = [
     "closures_of_seen",
     "comparable",
     "cover_of",
+    "eased",
     "expressiveness",
     "eyes_part",
     "face_depth",

@@ -84,7 +84,7 @@ class Batch:
     @cached_property
     def driving(self) -> DrivingBatch:
         """What the backend is shown: the magnified driver."""
-        return self.driver.magnified(self.frames, self.observed, self._alpha)
+        return self.driver.magnified(self.seen, self.observed, self._alpha)
 
     @cached_property
     def generated(self) -> Generated:

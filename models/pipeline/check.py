@@ -104,7 +104,7 @@ def check(
     (_, seen), *_ = driver.clip.batches(1, [_apex(driver, avatar)])
     seen = seen.to(avatar.device)
     observed = driver.observe(seen)
-    as_filmed, shown = (driver.magnified(seen.frames, observed, alpha) for alpha in (1.0, factors.alpha))
+    as_filmed, shown = (driver.magnified(seen, observed, alpha) for alpha in (1.0, factors.alpha))
     plain, magnified = (avatar.animate(each) for each in (as_filmed, shown))
     size, landmarks = avatar.window.crop_size, driver.clip.reference.landmarks
     carried = Correspondence(avatar.landmarks, landmarks, (size, size)).carry(shown.motion.flow)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...backend_bridge.files.arrays import checked
 from ..backends import DrivingBatch, FaceImage
-from ..face import FarSkin, HeadMotion, LidModel, MovingCover, face_width, magnified_part, regions
+from ..face import FarSkin, HeadMotion, LidModel, MovingCover, eased, face_width, magnified_part, regions
 from ..magnification import Magnifier
 from ..magnification.motion import Motion
 from .driving_clip import DrivingClip
@@ -179,7 +179,7 @@ class Driver:
         from_mesh, skin, far, before = (without_repeats(each) for each in (from_mesh, skin, far, before))
         return DriverMotion(Motion(local, motion.confidence), split.rigid, from_mesh, skin, far, before, split.head)
 
-    def magnified(self, frames: Tensor, observed: DriverMotion, alpha: float) -> DrivingBatch:
+    def magnified(self, seen: Seen, observed: DriverMotion, alpha: float) -> DrivingBatch:
         """Return what the backend is shown: the face in the reference's head pose, its motion magnified."""
         local, rigid = observed.local, observed.rigid
 
@@ -188,9 +188,10 @@ class Driver:
             # Towards the hairline the picture keeps the driver's own motion; what is carried to the avatar is not
             # limited.
             region = (1 + (alpha * self.region - 1) * self._shown_part) / alpha
-            return self.magnifier.apply(self.reference.image, frames, alpha, region=region, motion=total, rigid=rigid)
+            return self.magnifier.apply(self.reference.image, seen.frames, alpha, region, total, rigid)
 
-        return DrivingBatch(shown, local.scaled(alpha * self.region))
+        carried = eased(local.flow, distinct(seen.weight) * (1 - distinct(observed.before)))
+        return DrivingBatch(shown, Motion(carried, local.confidence).scaled(alpha * self.region))
 
     def still(self) -> DrivingBatch:
         """Return the reference itself as driving frame."""

@@ -170,7 +170,7 @@ def choose_factors(spec: JobSpec, probes: Probes, notes: Notes) -> tuple[Factors
     made: list[Generated] = []
     for each in probed:
         notes.check_cancelled()
-        driving = driver.magnified(each.seen.frames, each.observed, alpha)
+        driving = driver.magnified(each.seen, each.observed, alpha)
         made.append(avatar.animate(driving))
         shown.append(peak_motion(driving.motion.flow, driver.mask) / driver.face_width)
     asked = torch.cat(shown)
