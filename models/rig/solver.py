@@ -37,7 +37,7 @@ All unknowns are in K x K normal equations; the sites enter once an iteration, b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -266,7 +266,9 @@ def _most_probable(model: Model, seen: Measurement, window: Array, settings: Sol
     evidence = Evidence(model, equations, marginalised(seen, fit.variance), window, settings)
     every = np.ones((len(seen.pull), len(model.columns)), bool)
     first = evidence.maximise(every, bounds, settings.iterations, settings.activation_threshold)
-    shown, head = (_mean_square(motion) for motion in _parts(model, equations, fit.values))
+    moved, turned = _parts(model, equations, fit.values)
+    model = replace(model, classified=model.classified.beside(moved, seen))
+    shown, head = _mean_square(moved), _mean_square(turned)
     noisy = not model.classified.clear and hidden_by_noise(fit.variance, shown, head, first.noise)
     free = Choice.free(len(every), model.controls)
     choice = free if noisy else _chosen(model, equations, evidence, first, fit, window, seen)

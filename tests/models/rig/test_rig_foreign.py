@@ -202,6 +202,16 @@ def test_a_classifier_measures_the_controls_that_are_named_as_its_shapes() -> No
     assert found.clear and not Classified.of({}, names, np.eye(6), np.ones(6), 2).clear
 
 
+@pytest.mark.parametrize(("amount", "believed"), [(0.03, False), (0.5, True)])
+def test_scores_that_rise_while_the_skin_hardly_moves_are_not_believed(amount: float, believed: bool) -> None:
+    """Of a face behind a hand the mesh makes up a part."""
+    precision = np.tile([400.0, 0.0, 400.0], (13, len(GRID), 1)).swapaxes(1, 2)
+    motion = acted(BROWS, amount).swapaxes(1, 2)
+    seen = Measurement(GRID, np.zeros(len(GRID)), precision, 400 * motion)
+    found = Classified.of({"jawOpen": CURVE}, ("jawOpen",), np.eye(1), np.ones(1), 13)
+    assert found.clear and found.beside(motion, seen).clear == believed
+
+
 def test_a_smile_that_other_keys_show_more_exactly_is_keyed_as_a_smile_if_the_classifier_sees_one() -> None:
     """As real ones are, which move the lips in other ways than the artist's key."""
     corner, lips = push(30, 66, (-1, -1)), push(44, 60, (0, -1))
