@@ -24,6 +24,9 @@ from .skin_shift import skin_shift
 # 0.04 of it (cosine 0.9), and at 0.09 they don't (0.5). Things before a face move the mesh by up to 0.05.
 _FAR, _SURELY_FAR = 0.04, 0.07
 _DIFFERENT, _SURELY_DIFFERENT = 0.3, 0.6  # error of the measured motion against the mesh's, below which that is kept
+# Of the mesh's motion, what the measured one must have of it where skin goes far: of real smiles 0.4 and more. What is
+# put on before a face moves its mesh, too, but nothing of the face.
+_BACKED = 0.25
 
 
 class FarSkin:
@@ -36,10 +39,11 @@ class FarSkin:
         self._lids = regions(landmarks, self._shape)["lids"]  # they have a model of their own
         self._face = face_mask(landmarks, self._shape)
 
-    def __call__(self, local: Tensor, landmarks: NDArray[np.floating[Any]]) -> tuple[Tensor, Tensor]:
+    def __call__(self, local: Tensor, seen: Tensor, landmarks: NDArray[np.floating[Any]]) -> tuple[Tensor, Tensor]:
         """Return the mesh's motion without the head's, [N, 2, S, S] px, and its share, [N, 1, S, S] in [0, 1].
 
-        local: [N, 2, S, S] px, the measured motion without the head's. landmarks: [N, 478, 3] px.
+        local: [N, 2, S, S] px, the measured motion without the head's. seen: [N, 1, S, S] in [0, 1], where the face is
+        seen. landmarks: [N, 478, 3] px.
         """
         own = [self._shift(points) for points in landmarks]
         if all(each is None for each in own):
@@ -51,8 +55,10 @@ class FarSkin:
         length = motion.norm(dim=1, keepdim=True)
         far = _ramp(length / self._width, _FAR, _SURELY_FAR)
         error = (motion - local).norm(dim=1, keepdim=True) / length.clamp(min=1e-6)
-        where = (self._face * (1 - self._lids)).to(local)
-        return motion, far * _ramp(error, _DIFFERENT, _SURELY_DIFFERENT) * where
+        far = far * (self._face * (1 - self._lids)).to(local) * seen
+        along, whole = ((far * motion * each).sum((1, 2, 3), keepdim=True) for each in (local, motion))
+        backed = along > _BACKED * whole
+        return motion, far * _ramp(error, _DIFFERENT, _SURELY_DIFFERENT) * backed
 
     def _shift(self, points: NDArray[np.floating[Any]]) -> NDArray[np.float32] | None:
         """Return by how much skin has moved besides the head, [S, S, 2] px; None where none goes far."""

@@ -171,11 +171,12 @@ class Driver:
         if bool(distinct(from_mesh).amax() > 0):
             from_mesh, skin = from_mesh * seen.weight, skin * seen.weight
             local = local * (1 - from_mesh) + closing * from_mesh
-        by_mesh, far = self._far_skin(local, seen.landmarks)
+        shown = seen.weight * (1 - distinct(before))
+        by_mesh, far = self._far_skin(local, shown, seen.landmarks)
         if bool(distinct(far).amax() > 0):
-            far = far * (1 - from_mesh) * seen.weight * (1 - distinct(before))
+            far = far * (1 - from_mesh)
             local = local * (1 - far) + by_mesh * far
-        local = local * (self.mask * seen.weight * (1 - distinct(before)))
+        local = local * (self.mask * shown)
         from_mesh, skin, far, before = (without_repeats(each) for each in (from_mesh, skin, far, before))
         return DriverMotion(Motion(local, motion.confidence), split.rigid, from_mesh, skin, far, before, split.head)
 
