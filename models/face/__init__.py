@@ -17,6 +17,7 @@ from .lids import (
     nearly_shut,
     openings,
     usual_opening,
+    widening,
 )
 from .moving_cover import MovingCover
 from .passing_cover import COVER_SIDE, are_specks, cover_of, packed_cover, passing
@@ -35,7 +36,9 @@ from .timing import (
     may_be_calmer,
     nearer_to_rest,
     settled,
+    shows_more,
     some_calmer,
+    timed,
     with_open_eyes,
 )
 from .track import FaceTrack, follow_face
@@ -92,10 +95,13 @@ __all__ = [
     "roll",
     "select_face",
     "settled",
+    "shows_more",
     "some_calmer",
     "split_rigid",
+    "timed",
     "turned_by",
     "undisturbed",
     "usual_opening",
+    "widening",
     "with_open_eyes",
 ]

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 from torch import Tensor
 
 from ...backend_bridge.rig.easing import smooth_step
@@ -62,6 +63,18 @@ def nearly_shut(landmarks: Landmarks, usual: float) -> NDArray[np.bool_]:
     landmarks: [N, 478, 2+].
     """
     return np.asarray(apertures(landmarks).mean(1) < _NEARLY_SHUT * usual) & (usual > _LEAST_OPEN)
+
+
+def widening(landmarks: Landmarks, reference: Landmarks) -> float:
+    """Return how much wider the eyes are at most in frames [N, 478, 2+] than in the reference, in widths of an eye.
+
+    It is the eye's that widens more, and of no single frame, which jitters.
+    """
+    if not len(landmarks):
+        return 0.0
+    wider = apertures(landmarks) - apertures(reference[None])
+    steady = median_filter(wider, size=(3, 1))[1:-1] if len(wider) > 2 else wider
+    return max(float(steady.max()), 0.0)
 
 
 def closures(landmarks: Landmarks, reference: Landmarks) -> NDArray[np.float64]:

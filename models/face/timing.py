@@ -33,15 +33,17 @@ _ABOVE_ZERO = 3.0  # standard deviations of noise: a curve that rests so far abo
 _MEANS, _MANY = (3, 5), 16  # frames; in so many, what is weak and lasts stands out in their mean
 _TELLING = 7  # frames; of fewer, second differences tell nothing of the noise
 _BY_CHANCE = 0.02  # how often one of the curves may rise to one apex and fall from it if it is noise
-_FEW, _CLEARLY_ONE = 8, 10.0  # in so few frames, what noise never has may leave a tenth of it beside one peak
+_CLEARLY_ONE = 14.0  # times what it leaves beside one peak: so does noise hardly ever stand out, in any clip
 # How far below the highest frame another one counts 1/e of it, over the rms of what is left beside one peak. On
 # plateaus of 11 and 23 frames under noise apexes lie up to 11 frames from the middle with 2, 5 with 4 and 3 with this;
 # peaks of 6 to 36 frames have the rms error of their highest frame or less.
 _AS_HIGH = 6.0
+_ON_THEIR_WAY = 0.1  # s, in which lids come down before eyes are nearly shut, and go up after
 _CALMER = 0.35  # sum of scores: a quarter of a smile has 0.9, a micro-expression 0.1, and they jitter by 0.05
 _ONE_CALMER = 0.3  # of one score: a quarter of a smile has 0.4; scores that drift together have less each
 # A resting mouth may have a score of puckering, which a smile lowers; lids and gaze never rest.
 _IGNORED_SCORES = ("_", "eyeLook", "eyeBlink", "eyeWide", "cheekPuff", "mouthPucker")
+_WEIGHTS = {"jawOpen": 2.0}  # of which lips that are a third of a mouth's width apart have 0.25
 _SETTLED = 0.25  # of the motion at the clip's end, within which a face that has settled stays
 _STAYS = 0.4  # share of the clip that it stays so at least
 _LAST = 3  # frames, whose median is the motion at the end
@@ -69,7 +71,7 @@ def choose_reference(track: FaceTrack, seconds: float | None = None, resting: bo
     motion is taken out, over the eyes' distance): as little as in the clip's quietest quarter, within the landmarks'
     jitter. Where by the mesh's scores it shows an expression that the clip goes on to lose (a smile that fades), it
     is the first quiet frame without it ("rest"), unless `resting` is False. Frames in a blink are no candidates, and
-    those without the face, or next to one without it, are only if there are no others.
+    those beside one, without the face, or next to one without it, are only if there are no others.
     """
     shown = np.flatnonzero(track.present)
     if seconds is not None:
@@ -78,7 +80,7 @@ def choose_reference(track: FaceTrack, seconds: float | None = None, resting: bo
         return Reference(index, track.seconds[index], "given")
 
     end = shown[: max(_AT_LEAST, int(len(shown) * _NEAR_START))][-1]
-    shown = with_open_eyes(track)
+    shown = _with_steady_lids(track)
     near_start = shown[shown <= end] if shown[0] <= end else shown[:_AT_LEAST]
     speeds = _expression_speed(track)
     speed = speeds[near_start]
@@ -97,9 +99,10 @@ def choose_reference(track: FaceTrack, seconds: float | None = None, resting: bo
 def expressiveness(track: FaceTrack) -> NDArray[np.float64]:
     """Return [T], the sum of the mesh's scores of the skin's expressions, without lids and gaze, which never rest.
 
-    A face at rest has a sum of its own, about 2, so that only differences within a clip mean anything.
+    An open jaw counts twice, as half as large a score shows as much. A face at rest has a sum of its own, about 2, so
+    that only differences within a clip mean anything.
     """
-    scores: NDArray[np.float64] = track.blendshapes.astype(np.float64) @ _counted(track)
+    scores: NDArray[np.float64] = track.blendshapes.astype(np.float64) @ _weights(track)
     return scores
 
 
@@ -108,6 +111,14 @@ def with_open_eyes(track: FaceTrack) -> NDArray[np.intp]:
     shown = np.flatnonzero(track.present)
     points = track.points[shown]
     return np.asarray(shown[~nearly_shut(points, usual_opening(points))])
+
+
+def _with_steady_lids(track: FaceTrack) -> NDArray[np.intp]:
+    """Return those of them in which no lid is on its way to a blink or from it, or all of them if it always is."""
+    open_, times = with_open_eyes(track), np.array([float(time) for time in track.seconds])
+    blinking = np.setdiff1d(np.flatnonzero(track.present), open_)
+    steady = (np.abs(times[open_, None] - times[blinking]) >= _ON_THEIR_WAY).all(1)
+    return open_[steady] if steady.any() else open_
 
 
 def nearer_to_rest(track: FaceTrack, index: int) -> int | None:
@@ -123,14 +134,14 @@ def calmest(track: FaceTrack, index: int, scores: NDArray[np.floating[Any]]) -> 
     scores: [M, 52], of pictures in the order of their times, of this clip or of what lies before or after it; named as
     the track's.
     """
-    counted, own = _counted(track), expressiveness(track)
-    expression = scores.astype(np.float64) @ counted
+    weights, own = _weights(track), expressiveness(track)
+    expression = scores.astype(np.float64) @ weights
     threes = len(expression) > 2
     near = np.convolve(expression, np.ones(3) / 3, "valid") if threes else expression
     if not len(near) or own[index] - float(near.min()) <= _clearly(track):
         return None
     best = int(near.argmin()) + threes
-    lost = (track.blendshapes[index] - scores[best])[counted]
+    lost = (track.blendshapes[index] - scores[best]) * weights
     return best if float(lost.max(initial=0.0)) > _ONE_CALMER else None
 
 
@@ -139,7 +150,7 @@ def may_be_calmer(track: FaceTrack, index: int) -> bool:
 
     It tells before pictures are looked for in vain that `calmest` would find nothing in them.
     """
-    highest = float(track.blendshapes[index][_counted(track)].max(initial=0.0))
+    highest = float((track.blendshapes[index] * _weights(track)).max(initial=0.0))
     return highest > _ONE_CALMER and float(expressiveness(track)[index]) > _clearly(track)
 
 
@@ -148,8 +159,16 @@ def some_calmer(track: FaceTrack, index: int, scores: NDArray[np.floating[Any]])
 
     It is so with half of what is clear: of three in a row that are at rest, each is by far nearer to it than that.
     """
-    least = float((scores.astype(np.float64) @ _counted(track)).min(initial=np.inf))
+    least = float((scores.astype(np.float64) @ _weights(track)).min(initial=np.inf))
     return float(expressiveness(track)[index]) - least > _clearly(track) / 2
+
+
+def shows_more(track: FaceTrack, index: int, scores: NDArray[np.floating[Any]]) -> bool:
+    """Return whether frame `index` plainly shows an expression that a picture with these scores, [52], doesn't.
+
+    It is what anybody sees: a third of a smile, or lips that part. Small expressions have no such scores.
+    """
+    return float(((track.blendshapes[index] - scores) * _weights(track)).max(initial=0.0)) > _ONE_CALMER
 
 
 def _clearly(track: FaceTrack) -> float:
@@ -158,8 +177,10 @@ def _clearly(track: FaceTrack) -> float:
     return max(_CALMER, 6 * float(np.median(steps)) if len(steps) else 0.0)
 
 
-def _counted(track: FaceTrack) -> NDArray[np.bool_]:
-    return np.array([not name.startswith(_IGNORED_SCORES) for name in track.blendshape_names])
+def _weights(track: FaceTrack) -> NDArray[np.float64]:
+    """Return [52], how much each of the mesh's scores counts."""
+    counted = [0.0 if name.startswith(_IGNORED_SCORES) else _WEIGHTS.get(name, 1.0) for name in track.blendshape_names]
+    return np.array(counted, np.float64)
 
 
 def find_event(
@@ -177,9 +198,9 @@ def find_event(
     the median of the curve's lower half. The apex must be higher above it than noise is, but in 1 % of clips, in any of
     their curves. The noise is the median absolute second difference away from the apex, where a smooth curve has none.
     An expression of a few frames has little else than curvature: its noise is what a curve that rises to the apex and
-    falls from it leaves, if frames are too many for noise to do so by chance. In 8 frames or fewer, ten times that is
-    enough for what is more than `certain`, and in fewer than 7 nothing else counts. Where noise drowns the apex and not
-    the mean of a few frames, it is their mean that is timed.
+    falls from it leaves, if frames are too many for noise to do so by chance. Fourteen times that is enough for what is
+    more than `certain`, and in fewer than 7 frames nothing else counts. Where noise drowns the apex and not the mean of
+    a few frames, it is their mean that is timed.
 
     >>> event = find_event(np.arange(9) / 10, np.array([0, 0, 0, 0.5, 1.0, 0.5, 0, 0, 0]))
     >>> event.apex, round(event.onset, 2), round(event.offset, 2)
@@ -190,19 +211,19 @@ def find_event(
     widths = (1, *_MEANS) if len(curve) >= _MANY else (1,) if len(curve) >= _TELLING else ()
     critical = _critical(len(curve), _FALSE_ALARMS / (len(widths) + 1) / curves)
     if _stands_out(curve, _left_beside_one_peak(curve, critical, certain, curves)):
-        return _timed(times, curve)
+        return timed(times, curve)
     for width in widths:
         mean = np.convolve(np.pad(curve, width // 2, "edge"), np.full(width, 1 / width), "valid")
         noise = _noise(curve, int(mean.argmax()), width)
         above = len(curve) >= _MANY and _rest(mean) > _ABOVE_ZERO * noise * width**0.5
         if _stands_out(mean, critical * noise * (_OF_NOISE / _OF_ABSOLUTE_NOISE if above else 1.0)):
-            return _timed(times, mean)
+            return timed(times, mean)
     return None
 
 
-def _timed(times: NDArray[np.float64], curve: NDArray[np.float64]) -> MotionEvent:
-    """Return onset, apex and offset of a curve [T]."""
-    highest, rest = int(curve.argmax()), _rest(curve)
+def timed(times: NDArray[np.float64], curve: NDArray[np.float64], rest: float | None = None) -> MotionEvent:
+    """Return onset, apex and offset of a curve [T] that is an expression's for certain; `rest` is its lower half's."""
+    highest, rest = int(curve.argmax()), _rest(curve) if rest is None else rest
     level = rest + _CROSSING * (curve[highest] - rest)
 
     def crossing(inside: int, outside: int) -> float:
@@ -274,7 +295,7 @@ def _left_beside_one_peak(curve: NDArray[np.float64], critical: float, certain: 
     # beyond any float in a clip of some seconds.
     by_chance = math.log(curves) + (len(curve) - 2) * math.log(2) - math.lgamma(len(curve))
     needed = critical * misfit if by_chance <= math.log(_BY_CHANCE) else math.inf
-    return min(needed, max(certain, _CLEARLY_ONE * misfit)) if len(curve) <= _FEW else needed
+    return min(needed, max(certain, _CLEARLY_ONE * misfit))
 
 
 def _critical(frames: int, share: float) -> float:

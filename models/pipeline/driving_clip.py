@@ -37,7 +37,9 @@ from ..face import (
     nearer_to_rest,
     openings,
     rigid_mask,
+    shows_more,
     split_rigid,
+    widening,
 )
 from ..magnification import Motion
 from ..video import VideoFrame, VideoReader
@@ -212,6 +214,10 @@ class DrivingClip:
         rises = scores[: self.count] - scores[self.chosen.index]
         return dict(zip(self.track.blendshape_names, rises.T, strict=True))
 
+    def shows_plainly(self, index: int) -> bool:
+        """Whether by the mesh's scores, too, a frame shows an expression that the reference doesn't (`shows_more`)."""
+        return shows_more(self.track, index, self._followed.blendshapes[self.chosen.index])
+
     @property
     def _frames(self) -> Iterator[VideoFrame]:
         after = [] if self.outside is None else [replace(self.outside.frame, index=self.count)]
@@ -305,6 +311,11 @@ class DrivingClip:
         """How far the eyes turn at most while no lid closes, [4] (`face.gaze_reach`)."""
         open_ = mesh_weight(self._all_closures[self.present]).max(1) == 0
         return gaze_reach(self.landmarks[self.present][open_], self.reference.landmarks)
+
+    @cached_property
+    def widening(self) -> float:
+        """How much wider the eyes are at most than in the reference, in widths of an eye (`face.widening`)."""
+        return widening(self.landmarks[self.present], self.reference.landmarks)
 
     @cached_property
     def eyes_part(self) -> bool:

@@ -43,6 +43,8 @@ _OF_EYES = frozenset({BLINK, UPPER_LID_RAISER, *GAZE})
 # Of the eye's width: by how much the mesh's irises seem to move in eyes that keep still, and by how much they are let
 # move for the whole of a look; of true looks in two clips 0.15 to 0.19 are keyed as 0.4 of one.
 _IRIS_JITTER, _LOOK = 0.04, 0.25
+# The same of how far the mesh's eyes open: the whole of raised lids opens rendered people's by 0.08 to 0.1.
+_LID_JITTER, _WIDE = 0.02, 0.1
 _LEAST_ASKED = 0.0005  # of the face's width; twice the apparent motion of a still face's noise
 _LEAST_SITES = 3  # sites; a region with fewer is not reported
 _WELL_SEEN = 0.75  # quantile of the sites' precision that the mesh's equations of the lids get
@@ -423,17 +425,19 @@ def constraints_of(basis: RigBasis, clip: DrivingClip, spec: JobSpec) -> Constra
     """Return what a person fixed, and what the mesh knows of the eyes.
 
     They look together unless both are clearly seen not to, and turn no farther than about twice as far as the irises
-    do. Lids and gaze rest where the reference's eyes are shut.
+    do, nor open any wider than the mesh's do, but for what it can't tell. Lids and gaze rest where the reference's eyes
+    are shut.
     """
     fixed = Constraints.named(basis, spec.rig.locked, spec.rig.mirrored)
     meanings = [recognise(control.name) for control in basis.controls]
     if clip.eyes_shut:
         of_eyes = (index for index, meaning in enumerate(meanings) if meaning and meaning.is_of(_OF_EYES))
         fixed = dataclasses.replace(fixed, locked=fixed.locked.union(of_eyes))
-    reach = np.clip((clip.gaze_reach + _IRIS_JITTER) / _LOOK, 0, 1)
+    looks, wide = (clip.gaze_reach + _IRIS_JITTER) / _LOOK, (clip.widening + _LID_JITTER) / _WIDE
+    reach = np.clip([*looks, wide], 0, 1)
     shares = {
         index: float(share)
-        for unit, share in zip(GAZE, reach, strict=True)
+        for unit, share in zip((*GAZE, UPPER_LID_RAISER), reach, strict=True)
         for index, meaning in enumerate(meanings)
         if meaning and meaning.is_of({unit})
     }

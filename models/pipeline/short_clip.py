@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from ..device import frames_at_a_time
-from ..face import with_open_eyes
+from ..face import nearer_to_rest, with_open_eyes
 from .driver import DriverMotion
 from .factors import skin_motion
 from .probes import Probes
@@ -29,7 +29,7 @@ _CLEARLY = 1e-3  # of the face's width; also how far the apex stands out from bo
 def end_nearer_to_rest(probes: Probes) -> int | None:
     """Return the first or last frame of a short clip if it is clearly nearer to rest than the reference, else None.
 
-    Frames in a blink are left out.
+    Frames in a blink are left out; an end that by the mesh's scores shows an expression is none.
     """
     driver, clip = probes.driver, probes.driver.clip
     seconds = clip.track.seconds
@@ -56,7 +56,9 @@ def end_nearer_to_rest(probes: Probes) -> int | None:
         return None
     place = int(np.searchsorted(frames, reference))
     end = farther_end(np.stack([fields[each] for each in frames]), np.array([sizes[each] for each in frames]), place)
-    return None if end is None else ends[end]
+    if end is None or nearer_to_rest(clip.track, ends[end]) is not None:
+        return None
+    return ends[end]
 
 
 def farther_end(fields: NDArray[np.floating], sizes: NDArray[np.floating], place: int) -> int | None:

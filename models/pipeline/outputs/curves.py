@@ -103,10 +103,11 @@ class Curves:
         equations = self._reader.without_blinks(equations, self._observed.closures[self._observed.held])
         compressed = self._observed.compression.strong
         many = len(self._reader.basis.controls) >= WHOLE_FACE
-        turns = many and self._observed.left_by(self._reader.turning(equations))
+        plain = report.events is not None and self._observed.plain(report.events)
+        turns = many and not plain and self._observed.left_by(self._reader.turning(equations))
         if turns:
             equations = self._reader.without_depth_error(equations)
-        solved, event = self._solved_with(report.events, equations, turns)
+        solved, event = self._solved_with(report.events, equations, turns, plain)
         whole = _is_whole(solved)
         if compressed:
             solved = self._above_codec(solved, event is not None)
@@ -131,15 +132,16 @@ class Curves:
         return replace(report, weights=self._report(found, exchanged, report.events is not None))
 
     def _solved_with(
-        self, event: MotionEvent | None, equations: NDArray[np.floating], turns: bool
+        self, event: MotionEvent | None, equations: NDArray[np.floating], turns: bool, plain: bool
     ) -> tuple[Solved, MotionEvent | None]:
         """Return the controls, and the event if those of a whole face show that it is the face's.
 
-        turns: whether all of the motion may be what is left of a turning head's.
+        turns: whether all of the motion may be what is left of a turning head's. plain: whether the event is the
+        face's, whatever the rig shows of it.
         """
         speckled = self._observed.speckled
         solved = self._solved(equations, moves=(event is not None or turns) and not speckled, turns=turns)
-        if not _is_whole(solved):
+        if plain or not _is_whole(solved):
             return solved, event
         if speckled:  # what moves most may be a drop: the event is what the controls show, and its peak isn't known
             explained = self._timed(solved, equations, None)

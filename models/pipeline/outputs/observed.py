@@ -31,6 +31,7 @@ from ...face import (
     packed_cover,
     passing,
     settled,
+    timed,
     undisturbed,
 )
 from ...magnification.filters import pool_to
@@ -59,6 +60,7 @@ UNSEEN = 0.4  # of a region, from which on it is named: one side of it, but for 
 # what is left of a head's motion, as its depth is known roughly, as a share of the face's width, over the sine of its
 # turn: still faces that turn by 1 to 4 degrees have up to 0.27.
 SWAYS, LEFT_BY_TURNING = (0.01, 0.1), 0.3
+DROWNED = 1 / 3  # of a face's largest motion: if less than that is more than a turn leaves, all of it may be left by it
 FAST = 3e-3  # of the face's width, from a frame to the next: parallax of a head that turns so fast that it blurs
 PASSING = 0.5  # s: a head that turns and comes back within it; one that stays turned is measured as it is
 MOVED_BY_BLINKS = ("lids", "nose")  # regions; a blink is no expression
@@ -321,10 +323,12 @@ class Observed:
         """Onset, apex and offset, or None when nothing stands out from the noise.
 
         Against a reference outside the trim, an expression may be held through all of the clip: it has an apex alone.
-        Where the noise of the whole face drowns it, it is looked for in each region; not after a codec, whose noise
-        stays in the blocks that it copies on, so that a region's curve has steps and no noise to be told by.
+        What anybody sees in the frame that moves most (`plain`) needn't stand out from the others. Where the noise of
+        the whole face drowns it, it is looked for in each region; not after a codec, whose noise stays in the blocks
+        that it copies on, so that a region's curve has steps and no noise to be told by.
         """
-        event = self._event_of(self._certain)
+        plain = self._shows_plainly(int(self._certain.argmax()))
+        event = self._event_of(self._certain, known=plain)
         if event is not None or self.compression.copied >= LEAST_COPIED:
             return event
         clear = [name for name in REGIONS if name not in self._covered and name not in self.doubtful]
@@ -383,13 +387,27 @@ class Observed:
         return self._event_of(motion)
 
     def left_by(self, turning: NDArray[np.float64]) -> bool:
-        """Return whether all of the motion of a face may be what is left of a head's that sways; not if any is hidden.
+        """Return whether all of the motion of a face may be what is left of a head's that turns; not if any is hidden.
 
-        turning: how far the head has turned, as the sine of an angle, [T].
+        It is small beside the turn of a head that sways; or most of it is no more than a larger turn leaves. turning:
+        how far the head has turned, as the sine of an angle, [T].
         """
         (least, most), farthest = SWAYS, float(turning.max(initial=0.0))
-        sways = least < farthest < most and not (self._covered or self.unseen)
-        return sways and float(self._values("certain").max()) < LEFT_BY_TURNING * farthest
+        if farthest <= least or self._covered or self.unseen:
+            return False
+        motion = self._values("certain")
+        sways = farthest < most and motion.max() < LEFT_BY_TURNING * farthest
+        return bool(sways or self._without_parallax(motion).max() < DROWNED * motion.max())
+
+    def plain(self, event: MotionEvent) -> bool:
+        """Return whether anybody sees an event's expression: the mesh's scores show it, too (`face.shows_more`).
+
+        No rig is asked then whether it is a face's. Where anything hides a part of the face, the mesh is none to ask.
+        """
+        return self._shows_plainly(int(np.abs(self._seconds - event.apex).argmin()))
+
+    def _shows_plainly(self, frame: int) -> bool:
+        return not (self._covered or self.unseen) and self._clip.shows_plainly(frame)
 
     def _most_moving(self, event: MotionEvent) -> str:
         """Return the region that moves most at an event's apex, of those before which nothing moves."""
@@ -407,10 +425,10 @@ class Observed:
         outside &= np.asarray(self._clip.track.present)
         return bool(outside.any() and motion[outside].max() < ONCE * motion[~outside].max())
 
-    def _event_of(self, peaks: NDArray[np.float64], curves: int = 1) -> MotionEvent | None:
+    def _event_of(self, peaks: NDArray[np.float64], curves: int = 1, known: bool = False) -> MotionEvent | None:
         """Return the event in motion of every frame, [T]: in the frames that can be trusted, not in what they hold.
 
-        curves: how many such motions are looked at.
+        curves: how many such motions are looked at. known: whether it is an expression's, and only its times are asked.
         """
         trusted = np.flatnonzero(self._clip.track.present & (self.held == np.arange(len(peaks))))
         peaks = _without_leaps(self._seconds[trusted], self._with_noise(peaks)[trusted])
@@ -419,6 +437,8 @@ class Observed:
             peaks = _without_key_frames(peaks)
         if self._clip.outside is not None and peaks.min() > HELD:
             return MotionEvent(None, float(seconds[int(peaks.argmax())]), None)
+        if known:
+            return timed(np.array(seconds, np.float64), peaks, rest=float(peaks.min()))
         rest = float(np.median(np.sort(peaks)[: max(1, len(peaks) // 2)]))
         # A clip that is all expression has no frames at rest to compare with.
         least = LEAST_EVENT * (2 if self.unseen else 1)

@@ -26,9 +26,10 @@ from magplus.models.face import (
     gaze_reach,
     nearer_to_rest,
     undisturbed,
+    widening,
 )
 from magplus.models.face.footage import Summariser, judge, runs_of
-from magplus.models.face.lids import LidModel, blinks, closures
+from magplus.models.face.lids import LidModel, apertures, blinks, closures
 from magplus.models.face.lighting import ReferenceLight
 from magplus.models.face.mesh import LEFT_LIDS, LIPS, NOSE_BASE, RIGHT_EYE, RIGHT_LIDS
 from magplus.models.face.mouth_cover import mouth_cover
@@ -611,6 +612,12 @@ class TestEyes:
         assert (left, right, up, down) == pytest.approx((0.2, 0, 0.1, 0), abs=0.03)
         assert gaze_reach(looking[:0], still).tolist() == [0, 0, 0, 0]
 
+    def test_how_much_wider_the_eyes_open_is_told_by_more_than_one_frame(self, mesh):
+        frames = np.stack([with_lids(mesh, -raised, 0.0) for raised in (0, 0.2, 0.2, 0, 0, 0.6)])
+        open_ = apertures(mesh[None])[0, 0] + 0.035  # of which the mesh leaves 0.035 in shut eyes
+        assert widening(frames, mesh) == pytest.approx(0.2 * open_, abs=0.01)
+        assert widening(frames[:0], mesh) == widening(np.stack([with_lids(mesh, 0.5, 0.5)] * 4), mesh) == 0
+
 
 class TestRest:
     @staticmethod
@@ -641,6 +648,23 @@ class TestRest:
         fading = replace(blinking, blendshapes=(smile * [0, 1, 1]).astype(np.float32))
         late = replace(fading, points=fading.points[::-1])
         assert choose_reference(late).index < 24 - len(lowered) or first == 0
+
+    def test_eyes_on_their_way_from_a_blink_are_no_reference(self, mesh):
+        """They are open by more than half, so that eyes at rest would seem to be wide."""
+        track = self.track(np.zeros(24))
+        lids = np.r_[1, 1, 0.4, 0.2, np.zeros(20)]
+        assert choose_reference(replace(track, points=np.stack([with_lids(mesh, x, x) for x in lids]))).index >= 4
+        blinks_all_along = np.tile([1, 0.2], 12)
+        points = np.stack([with_lids(mesh, x, x) for x in blinks_all_along])
+        assert choose_reference(replace(track, points=points)).index % 2 == 1
+
+    def test_a_mouth_that_is_half_open_is_no_rest_where_it_shuts(self):
+        """By a jaw's score of 0.26 lips are a third of a mouth's width apart; the same of others is nearly nothing."""
+        course = np.where(np.arange(24) < 12, 0.26, 0.0)
+        for name, rests in (("jawOpen", True), ("mouthShrugLower", False)):
+            track = replace(self.track(0 * course), blendshape_names=("_neutral", name, "mouthSmileRight"))
+            track = replace(track, blendshapes=(course[:, None] * [0, 1, 0]).astype(np.float32))
+            assert (choose_reference(track).index >= 12) is rests
 
     def test_eyes_that_are_shut_all_the_time_leave_the_reference_where_it_was(self, mesh):
         track = self.track(np.zeros(24))

@@ -137,6 +137,13 @@ class TestEvent:
         assert event is not None
         assert event.apex == float(times(len(curve))[int(np.argmax(curve))])
 
+    def test_a_large_motion_that_a_short_clip_shows_the_end_of_is_an_event(self):
+        """A mouth that shuts within 4 frames, and a jaw that moves on: 9 frames tell nothing of the noise."""
+        curve = 1e-4 * np.array([264, 175, 131, 76, 28, 28, 55, 69, 75])
+        event = find_event(times(9), curve, certain=5e-3, curves=2)
+        assert event is not None and event.apex == 0
+        assert find_event(times(9), curve / 10, certain=5e-3, curves=2) is None
+
     def test_large_noise_is_hardly_more_often_an_event_than_small_noise(self):
         curves = [np.abs(np.random.default_rng(seed).normal(0, 4e-3, 12)) for seed in range(100)]
         small, large = (sum(find_event(times(12), curve, least) is not None for curve in curves) for least in (1, 5e-3))

@@ -77,6 +77,7 @@ def observed(
         chosen=SimpleNamespace(index=0),
         copied_pixels=SimpleNamespace(block_edges=1.0),
         track=SimpleNamespace(seconds=seconds, present=present),
+        shows_plainly=lambda index: False,
     )
     folder = SimpleNamespace(file_of=lambda kind, index: tmp_path / str(index) if kind is OBSERVED else None)
     masks = regions(np.random.default_rng(0).uniform(0, 8, (478, 3)).astype(np.float32), (8, 8))
@@ -145,6 +146,52 @@ def test_motion_is_left_by_a_head_that_turns_far_enough_for_it(tmp_path):
     assert not observed(tmp_path, brows=EXPRESSION, unseen={"chin": 1.0}).left_by(1.1 * turning)
 
 
+def test_what_is_hardly_more_than_a_large_turn_leaves_may_all_be_left_by_it(tmp_path):
+    """The head turns by 17 degrees, and what it leaves is an event in the frame in which it has hardly begun to."""
+    turn = np.linspace(0, 0.03, COUNT) ** 2 / 0.03
+    left = np.maximum(1.2 * turn, np.where(np.arange(COUNT) == 6, 4e-3, 0.0))
+    assert observed(tmp_path, turn, cheeks=left).left_by(0.3 * turn / turn.max())
+    assert not observed(tmp_path, turn, cheeks=left, mouth=6 * EXPRESSION).left_by(0.3 * turn / turn.max())
+
+
+@pytest.mark.parametrize(
+    ("shown", "hidden", "plain"), [(True, {}, True), (False, {}, False), (True, {"chin": 1.0}, False)]
+)
+def test_anybody_sees_what_the_mesh_shows_at_the_apex_too(tmp_path, shown, hidden, plain):
+    seen = observed(tmp_path, mouth=10 * EXPRESSION, unseen=hidden)
+    seen._clip.shows_plainly = lambda index: shown and index == APEX
+    assert seen.plain(seen.event) is plain
+
+
+def test_what_anybody_sees_in_most_of_a_clip_is_an_event_without_standing_out(tmp_path):
+    """A mouth that is open and shuts as the clip ends: hardly a frame tells what rest is."""
+    shuts = np.r_[0, np.tile([0.05, 0.04], COUNT // 2 - 2), 0.025, 0.002, 0.001]
+    assert observed(tmp_path, mouth=shuts).event is None
+    seen = observed(tmp_path, mouth=shuts)
+    seen._clip.shows_plainly = lambda index: index == 1
+    assert seen.event is not None and seen.event.offset == pytest.approx((COUNT - 2) / 30, abs=0.04)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_what_anybody_sees_is_an_event_whatever_the_rig_shows_of_it(plain):
+    """A mouth that opens wide on a rig whose controls leave all of that motion unexplained."""
+    jaw = Control("jawOpen", "property", "Rig", "", 0.0, 0.0, 1.0)
+    curves = ControlCurves(("jawOpen",), np.arange(3.0), np.float32([[0.0], [0.2], [0.0]]), np.zeros(3), np.ones(1))
+    residual = np.ones((3, 2), np.float32)
+    solved = SimpleNamespace(curves=replace(curves, visibility=np.ones(WHOLE_FACE), region_residual=residual))
+    job = SimpleNamespace(
+        _observed=SimpleNamespace(speckled=False, compression=Compression(0.0, 1.0), comes_once=lambda event: False),
+        _reader=SimpleNamespace(basis=SimpleNamespace(controls=[jaw]), unmatched=lambda solved: solved),
+        _notes=SimpleNamespace(warning=lambda sentence: None),
+        _solved=lambda equations, moves, turns: solved,
+        _explained=lambda event, solved: event,
+    )
+    job._follow = partial(Curves._follow, job)
+    event = MotionEvent(0.5, 1.0, 1.5)
+    found = Curves._solved_with(job, event, np.zeros((3, 4, 10)), turns=False, plain=plain)[1]
+    assert found is (event if plain else None)
+
+
 @pytest.mark.parametrize(("left", "follows"), [(0.3, True), (0.5, False)])
 def test_the_event_of_a_head_that_turns_is_that_of_what_its_controls_show(left, follows):
     """What the turning leaves is the largest motion, and an event of its own, which controls follow roughly."""
@@ -164,7 +211,7 @@ def test_the_event_of_a_head_that_turns_is_that_of_what_its_controls_show(left, 
         _lasts=lambda event: True,
     )
     job._follow = partial(Curves._follow, job)
-    found = Curves._solved_with(job, MotionEvent(0.0, 2.0, None), np.zeros((3, 4, 10)), turns=True)[1]
+    found = Curves._solved_with(job, MotionEvent(0.0, 2.0, None), np.zeros((3, 4, 10)), turns=True, plain=False)[1]
     assert found is (course if follows else None)
 
 
@@ -360,7 +407,7 @@ def test_what_resting_controls_show_of_a_face_that_shows_no_event_is_noise(shown
         _solved=lambda equations, moves, turns: solved,
         _course=lambda solved, equations: np.zeros(3),
     )
-    assert Curves._solved_with(job, None, np.zeros((3, 4, 10)), turns=False)[1] == event
+    assert Curves._solved_with(job, None, np.zeros((3, 4, 10)), turns=False, plain=False)[1] == event
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_what_is_told_beside_a_blink_leaves_no_control_beyond_its_range() -> Non
 def test_lids_and_gaze_rest_where_the_eyes_are_shut_in_the_reference(shut: bool) -> None:
     names = ("browDownLeft", "eyeBlinkLeft", "eyeWideLeft", "eyeLookUpLeft", "eyeSquintLeft", "Own")
     basis = reader_of(np.zeros((len(names), len(GRID), 2)), names, "Face", {}).basis
-    clip: Any = SimpleNamespace(eyes_shut=shut, eyes_part=False, gaze_reach=np.zeros(4))
+    clip: Any = SimpleNamespace(eyes_shut=shut, eyes_part=False, gaze_reach=np.zeros(4), widening=0.0)
     spec: Any = SimpleNamespace(rig=SimpleNamespace(locked=("Own",), mirrored=()))
     assert constraints_of(basis, clip, spec).locked == ({1, 2, 3, 5} if shut else {5})
 
@@ -99,7 +99,8 @@ def test_eyes_turn_no_farther_than_the_irises_show() -> None:
     lid, other = (bump(x, 40, 6) * [0, -6] for x in (66, 30))
     keys = np.stack([lid, other, 0 * lid, 0 * lid, bump(66, 20, 6) * [0, 6]])
     reader = reader_of(keys, names, "Face", {"lids": np.ones(len(GRID))})
-    clip: Any = SimpleNamespace(eyes_shut=False, eyes_part=False, gaze_reach=np.array([0.15, 0, 0.01, 0]))
+    reach = np.array([0.15, 0, 0.01, 0])
+    clip: Any = SimpleNamespace(eyes_shut=False, eyes_part=False, gaze_reach=reach, widening=0.0)
     spec: Any = SimpleNamespace(rig=SimpleNamespace(locked=(), mirrored=()))
     known = constraints_of(reader.basis, clip, spec)
     assert known.shares == {
@@ -112,6 +113,19 @@ def test_eyes_turn_no_farther_than_the_irises_show() -> None:
     reader._constraints = known
     looked = reader.solve(clip_of(raised)).curves.values.max(0)
     assert looked[0] == looked[1] == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize(("widening", "share"), [(0.0, 0.2), (0.03, 0.5), (0.2, 1.0)])
+def test_lids_rise_no_farther_than_the_eyes_open(widening: float, share: float) -> None:
+    """What a head that turns or a brow leaves above an eye looks like a lid that rises."""
+    names = ("eyeWideLeft", "eyeWideRight", "browDownLeft")
+    lids = [bump(x, 40, 6) * [0, -2] for x in (66, 30)]
+    reader = reader_of(np.stack([*lids, bump(66, 20, 6) * [0, 6]]), names, "Face", {"lids": np.ones(len(GRID))})
+    clip: Any = SimpleNamespace(eyes_shut=False, eyes_part=False, gaze_reach=np.zeros(4), widening=widening)
+    spec: Any = SimpleNamespace(rig=SimpleNamespace(locked=(), mirrored=()))
+    reader._constraints = constraints_of(reader.basis, clip, spec)
+    raised = read(CURVE[:, None, None] * sum(lids), np.zeros((len(CURVE), len(GRID), 2)))
+    assert reader.solve(clip_of(raised)).curves.values.max(0)[:2] == pytest.approx(min(share, 1.0), abs=0.03)
 
 
 def test_the_head_is_only_left_free_where_that_is_better_by_both_measures() -> None:

@@ -27,12 +27,13 @@ RATE = 24
 class Looked:
     """Frames of an expression of this course, measured against its apex; some of them are in a blink."""
 
-    def __init__(self, blinks: list[int]) -> None:
+    def __init__(self, blinks: list[int], jaw: tuple[float, ...] = (0.0,) * len(AMOUNT)) -> None:
         mesh = np.random.default_rng(0).normal(0, 50, (478, 3)).astype(np.float32)
         points = np.stack([with_lids(mesh, *[float(index in blinks)] * 2) for index in range(len(AMOUNT))])
         seconds = tuple(Fraction(index, RATE) for index in range(len(AMOUNT)))
         present = np.ones(len(AMOUNT), bool)
-        track = FaceTrack(seconds, points, np.zeros((len(AMOUNT), 52), np.float32), ("",) * 52, present)
+        scores = np.array(jaw, np.float32)[:, None] * np.eye(52, dtype=np.float32)[0]
+        track = FaceTrack(seconds, points, scores, ("jawOpen", *("",) * 51), present)
         clip = SimpleNamespace(track=track, chosen=SimpleNamespace(index=APEX), present=[*range(len(AMOUNT))])
         self.driver = SimpleNamespace(clip=clip, face_width=1.0)
         self.avatar = SimpleNamespace(device=torch.device("cpu"))
@@ -57,6 +58,11 @@ def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("blinks", "end"), [([], 0), ([0, 1], 2), ([9], 0)])
 def test_the_end_of_a_short_clip_that_is_farther_from_the_apex_is_its_reference(blinks: list[int], end: int) -> None:
     assert end_nearer_to_rest(cast(Probes, Looked(blinks))) == end
+
+
+def test_an_end_whose_mouth_is_open_is_no_rest() -> None:
+    """The clip begins with a mouth that opens: it goes back from there until its apex, and a little beyond."""
+    assert end_nearer_to_rest(cast(Probes, Looked([], (0.4, 0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)))) is None
 
 
 def test_a_frame_in_a_blink_is_not_looked_at_for_rest(monkeypatch: pytest.MonkeyPatch) -> None:
