@@ -165,8 +165,7 @@ class DrivingClip:
             indices.append(index)
         found = slice(len(indices))
         hidden, same = without_repeats(weight[found]), without_repeats(copied[found])
-        landmarks, name = self._all_landmarks[indices], self._name_of(indices)
-        return indices, Seen(pictures[found], hidden, same, repeated[found], closed[found], landmarks, name)
+        return indices, Seen(pictures[found], hidden, same, repeated[found], closed[found], self._name_of(indices))
 
     def _closures_seen(self, index: int, weight: Tensor) -> NDArray[np.float64]:
         """Return how far each eye has closed in a frame, [1, 2], by what is seen of them by a `weight` [1, 1, S, S]."""
