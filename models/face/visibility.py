@@ -308,16 +308,16 @@ class Visibility:
     def _beyond_reach(self, lit: Image, shift: Shift | None) -> Plane:
         """Return by how much a frame differs from all that can have come there, [128, 128] of white.
 
-        That is what is near by on the reference; and near where a `shift` has brought it, where that brings the frame
-        nearer to the reference: there the mesh is right, and a face that moves so far changes by more.
+        That is what is near by on the reference, or near where a `shift` has brought it. Where that brings the frame
+        nearer to the reference the mesh is right, and a face that moves so far changes by more.
         """
         here = self._beyond(lit, _EVERYWHERE)
         if shift is not None and here[self._face].max() > min(_DIFFERENT):
             part = self._on_mesh
             moved = brought_back(lit, shift, part)
             explained = self._explained(lit[:, *part], moved, part)
-            left = np.minimum(here[part], self._beyond(moved, part)) - np.minimum(_COARSE * explained, _MOST_LEFT)
-            here[part] = np.where(explained > 0, left, here[part])
+            left = np.minimum(here[part], self._beyond(moved, part))
+            here[part] = left - np.clip(_COARSE * explained, 0, _MOST_LEFT)
         return here
 
     def _explained(self, lit: Image, moved: Image, part: Part) -> Plane:
