@@ -51,7 +51,7 @@ _REACH = 0.025  # of the face's width: how far the face's own motion may carry a
 _DIFFERENT = (0.14, 0.07)  # of white, before and after the light was evened out: what motion and noise don't explain
 # The mesh is coarse: where its motion explains a change it leaves up to so many times as much as it explains around
 # there, of edges, folds, teeth, but not more than that. Of hands, cups and masks it explains nothing.
-_COARSE, _AROUND, _MOST_LEFT = 8.0, 0.12, 0.1  # ratio; of the face's width; of white
+_COARSE, _AROUND, _MOST_LEFT = 8.0, 0.12, 0.09  # ratio; of the face's width; of white
 _COARSER, _FEW = 4, 1e-3  # px, the grid on which that is averaged; share of the face around a place, at least
 _SPECK = 0.004  # of the face: less is a highlight or a hair
 _GROWN = 0.03  # of the face's width: the soft edge of what is before the face, and its shadow
