@@ -34,10 +34,8 @@ from .mesh import (
     LEFT_EYE,
     LEFT_LIDS,
     LIPS,
-    LOWER_LIP,
     RIGHT_EYE,
     RIGHT_LIDS,
-    UPPER_LIP,
 )
 from .moire import without_moire
 from .mouth_cover import mouth_cover
@@ -51,14 +49,15 @@ Plane = NDArray[np.float32]  # [H, W]
 _SIDE = 128  # px of the pictures that are compared
 _REACH = 0.025  # of the face's width: how far the face's own motion may carry a pixel
 _DIFFERENT = (0.14, 0.07)  # of white, before and after the light was evened out: what motion and noise don't explain
+# The mesh is coarse: where its motion explains a change it leaves up to so many times as much as it explains around
+# there, of edges, folds, teeth, but not more than that. Of hands, cups and masks it explains nothing.
+_COARSE, _AROUND, _MOST_LEFT = 8.0, 0.12, 0.09  # ratio; of the face's width; of white
+_COARSER, _FEW = 4, 1e-3  # px, the grid on which that is averaged; share of the face around a place, at least
 _SPECK = 0.004  # of the face: less is a highlight or a hair
 _GROWN = 0.03  # of the face's width: the soft edge of what is before the face, and its shadow
 _SHINY = 0.75  # of white in the darkest channel: skin and eyes have less, what mirrors a lamp more
 _GLINT = 0.0008  # of the face: less of that is a catchlight of the eye
 _OWN = 0.7  # share of a difference within eyes or lips that is theirs: a lid that closes, teeth that show
-# Of the face's width: by how much farther lips part than in the reference where teeth show; a real smile opens them by
-# 0.042 at once and to 0.097, under a hand the mesh takes closed ones to be up to 0.013 farther apart.
-_PARTED = 0.04
 _WITH_LIDS = 0.8  # share of an eye with its lids
 # Around an eye but for its opening and the fold above, what the face's own motion doesn't explain: in blinks and winks
 # up to 4 % of it are beyond that level, under a hand of the skin's own colour 13 % and more.
@@ -254,9 +253,7 @@ class Visibility:
         mesh = self._as_small(landmarks)
         points = mesh[:, :2]
         eyes = [self._hull(group, points) for group in (RIGHT_LIDS, LEFT_LIDS)]
-        lips = grown(self._hull(LIPS, points), 1)
-        own = grown(eyes[0] | eyes[1], 1) | lips
-        speaking = lips if _parting(points) - _parting(self._landmarks) > _PARTED * self._width else None
+        own = grown(eyes[0] | eyes[1] | self._hull(LIPS, points), 1)
         shift = self._shift(mesh)
         skin, light = seen, self._light.between(small, seen)
         lit = light.on(small)
@@ -266,7 +263,7 @@ class Visibility:
             light = self._light.between(small, seen)
         shown = _Shown(small, light, partial(self._beyond_reach, shift=shift))
         for tolerance in _DIFFERENT:
-            uncovered = seen & ~self._covered(shown, seen, own, eyes, speaking, tolerance)
+            uncovered = seen & ~self._covered(shown, seen, own, eyes, tolerance)
             if not np.array_equal(uncovered & self._face, skin & self._face):  # by that alone lights are compared
                 shown = shown.under(self._light.between(small, uncovered))
             skin = uncovered
@@ -303,7 +300,7 @@ class Visibility:
         return resized(landmarks, self._scale)
 
     def _shift(self, points: NDArray[np.floating[Any]]) -> Shift | None:
-        """Return how far a frame's skin has moved, where the head turns or pulls a face; None for what is near by."""
+        """Return how far the mesh says that a frame's skin has moved; None for what is near by."""
         if np.abs(points - self._mesh)[:, :2].max() <= self._reach:
             return None
         return skin_shift(points, self._mesh, self._width, (_SIDE, _SIDE))
@@ -311,13 +308,27 @@ class Visibility:
     def _beyond_reach(self, lit: Image, shift: Shift | None) -> Plane:
         """Return by how much a frame differs from all that can have come there, [128, 128] of white.
 
-        That is what is near by on the reference, or near where a `shift` has brought it.
+        That is what is near by on the reference, or near where a `shift` has brought it. Where that brings the frame
+        nearer to the reference the mesh is right, and a face that moves so far changes by more.
         """
         here = self._beyond(lit, _EVERYWHERE)
         if shift is not None and here[self._face].max() > min(_DIFFERENT):
             part = self._on_mesh
-            here[part] = np.minimum(here[part], self._beyond(brought_back(lit, shift, part), part))
+            moved = brought_back(lit, shift, part)
+            explained = self._explained(lit[:, *part], moved, part)
+            left = np.minimum(here[part], self._beyond(moved, part))
+            here[part] = left - np.clip(_COARSE * explained, 0, _MOST_LEFT)
         return here
+
+    def _explained(self, lit: Image, moved: Image, part: Part) -> Plane:
+        """Return by how much the face around each place of a part is nearer to the reference where it is `moved`."""
+        there, face = self._small[:, *part], self._face[part]
+        nearer = np.abs(lit - there).mean(0) - np.abs(moved - there).mean(0)
+        sums = np.dstack([np.where(face, nearer, 0), face]).astype(np.float32)
+        coarse = cv2.resize(sums, None, fx=1 / _COARSER, fy=1 / _COARSER, interpolation=cv2.INTER_AREA)
+        coarse = cv2.GaussianBlur(coarse, (0, 0), _AROUND * self._width / _COARSER, borderType=cv2.BORDER_CONSTANT)
+        around = coarse[..., 0] / np.maximum(coarse[..., 1], _FEW)
+        return np.asarray(cv2.resize(around, face.shape[::-1], interpolation=cv2.INTER_LINEAR))
 
     def _beyond(self, lit: Image, part: Part) -> Plane:
         """Return by how much a part of a frame [C, h, w] differs from all that is near by on the reference."""
@@ -332,18 +343,9 @@ class Visibility:
         shift = np.asarray(skin_shift(self._mesh + 1, self._mesh, self._width, (_SIDE, _SIDE)))
         return part_of(grown(np.abs(shift).max(2) > 0, 2 * self._reach))
 
-    def _covered(
-        self, shown: _Shown, seen: Mask, own: Mask, eyes: list[Mask], speaking: Mask | None, tolerance: float
-    ) -> Mask:
-        """Return where something is before the face: what differs by more than `tolerance`, see `_beyond_reach`.
-
-        speaking: lips that part, between which teeth show that may touch a fold beside them.
-        """
+    def _covered(self, shown: _Shown, seen: Mask, own: Mask, eyes: list[Mask], tolerance: float) -> Mask:
+        """Return where something is before the face: what differs by more than `tolerance`, see `_beyond_reach`."""
         different = (shown.away > tolerance) & seen
-        if speaking is not None:
-            around = grown(speaking, self._reach) & ~speaking
-            if different[speaking].mean() >= different[around].mean():  # a hand changes as much around them
-                different &= ~speaking
         if not different.any():
             return different
         joined = cv2.morphologyEx(np.uint8(different), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
@@ -353,7 +355,7 @@ class Visibility:
         for label in 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= least):
             part = labels == label
             on_face = part & self._face
-            is_own = on_face.any() and own[on_face].mean() >= _OWN and not _hides_one(eyes, part)
+            is_own = on_face.any() and own[on_face].mean() >= _OWN and not _hides_one(eyes, part & different)
             if not is_own:
                 covered |= part
         return grown(covered, max(1, round(_GROWN * self._width)))
@@ -375,7 +377,9 @@ class Visibility:
         found = []
         for eye, opening, closes in zip(eyes, (RIGHT_EYE, LEFT_EYE), closing, strict=True):
             around = grown(eye, max(2, round(_AROUND_EYE * self._width))) & ~grown(self._lid(opening, points), 1)
-            if closes and (changed[around] > max(_CHANGED, usual)).mean() > _CHANGED_SHARE:
+            around &= self._face  # beside a head that turns what is behind it comes and goes
+            share = _CHANGED_SHARE * np.count_nonzero(around)
+            if closes and np.count_nonzero(changed[around] > max(_CHANGED, usual)) > share:
                 found.append(grown(eye, max(1, round(_GROWN * self._width))))
         return found
 
@@ -430,14 +434,9 @@ def _left_of(top: NDArray[np.floating[Any]], bottom: NDArray[np.floating[Any]], 
     return np.asarray((x - top[0]) * along[1] < (y - top[1]) * along[0])
 
 
-def _hides_one(eyes: list[Mask], part: Mask) -> bool:
+def _hides_one(eyes: list[Mask], different: Mask) -> bool:
     """Return whether an eye is hidden with its lids' skin: a lid that closes changes what is between the lids alone."""
-    return any(part[eye].mean() >= _WITH_LIDS for eye in eyes if eye.any())
-
-
-def _parting(points: NDArray[np.floating[Any]]) -> float:
-    """Return how far the lower lip of landmarks [478, 2] is from the upper edge of the upper one, px."""
-    return float(np.linalg.norm(points[UPPER_LIP] - points[LOWER_LIP]))
+    return any(different[eye].mean() >= _WITH_LIDS for eye in eyes if eye.any())
 
 
 def _small(image: NDArray[Any]) -> Image:

@@ -162,7 +162,7 @@ class Driver:
         motion = self.magnifier.motion(self.reference.image, seen.frames, clip=True, copied=seen.copied)
         motion = Motion(motion.flow, motion.confidence * seen.weight)
         split = self.clip.split_head_motion(motion)
-        before = self._cover(split.local, seen.weight, seen.landmarks)
+        before = self._cover(split.local, seen.weight)
         if bool(distinct(before).amax() > 0):  # the head moves as what is seen of it does
             motion = Motion(motion.flow, motion.confidence * (1 - before))
             split = self.clip.split_head_motion(motion)
