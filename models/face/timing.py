@@ -33,7 +33,8 @@ _ABOVE_ZERO = 3.0  # standard deviations of noise: a curve that rests so far abo
 _MEANS, _MANY = (3, 5), 16  # frames; in so many, what is weak and lasts stands out in their mean
 _TELLING = 7  # frames; of fewer, second differences tell nothing of the noise
 _BY_CHANCE = 0.02  # how often one of the curves may rise to one apex and fall from it if it is noise
-_CLEARLY_ONE = 14.0  # times what it leaves beside one peak: so does noise hardly ever stand out, in any clip
+# Times what a curve leaves beside one peak, in so few frames and in more: so far does noise hardly ever stand out.
+_FEW, _CLEARLY_ONE = 8, (10.0, 14.0)
 # How far below the highest frame another one counts 1/e of it, over the rms of what is left beside one peak. On
 # plateaus of 11 and 23 frames under noise apexes lie up to 11 frames from the middle with 2, 5 with 4 and 3 with this;
 # peaks of 6 to 36 frames have the rms error of their highest frame or less.
@@ -295,7 +296,8 @@ def _left_beside_one_peak(curve: NDArray[np.float64], critical: float, certain: 
     # beyond any float in a clip of some seconds.
     by_chance = math.log(curves) + (len(curve) - 2) * math.log(2) - math.lgamma(len(curve))
     needed = critical * misfit if by_chance <= math.log(_BY_CHANCE) else math.inf
-    return min(needed, max(certain, _CLEARLY_ONE * misfit))
+    clearly = _CLEARLY_ONE[len(curve) > _FEW] * misfit
+    return min(needed, max(certain, clearly))
 
 
 def _critical(frames: int, share: float) -> float:
