@@ -29,4 +29,4 @@ def eased(flow: Tensor, seen: Tensor) -> Tensor:
     masks = shown[:, 0].to(torch.uint8).cpu().numpy()
     away = np.stack([cv2.distanceTransform(each, cv2.DIST_L2, cv2.DIST_MASK_5) for each in masks])
     most = _STEEPEST * torch.from_numpy(away).to(flow)[:, None]
-    return flow * (most / flow.norm(dim=1, keepdim=True).clamp(min=1e-6)).clamp(max=1)
+    return flow * (most / torch.hypot(flow[:, :1], flow[:, 1:]).clamp(min=1e-6)).clamp(max=1)
