@@ -9,23 +9,10 @@ from hypothesis import strategies as st
 
 from magplus.models.face import FarSkin
 from magplus.models.face.mesh import FACE_OVAL, LEFT_LIDS, RIGHT_LIDS, RIGID_LANDMARKS
+from tests.models.face.oval_face import SIDE, face
 
-SIDE, WIDTH = 256, 150
 CORNER = np.array([160, 170])  # of the mouth
 AWAY = [*FACE_OVAL, *LEFT_LIDS, *RIGHT_LIDS, *RIGID_LANDMARKS]
-
-
-def face():
-    """Landmarks of an oval face with two eyes, and all over it."""
-    landmarks = np.random.default_rng(0).uniform([68, 48, -20], [188, 208, 20], (478, 3))
-    turn = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False)
-    landmarks[list(FACE_OVAL), :2] = 128 + np.c_[0.5 * WIDTH * np.sin(turn), -0.65 * WIDTH * np.cos(turn)]
-    for lids, middle in ((RIGHT_LIDS, 95), (LEFT_LIDS, 161)):
-        turn = np.linspace(0, 2 * np.pi, len(lids), endpoint=False)
-        landmarks[list(lids), :2] = [middle, 105] + np.c_[15 * np.cos(turn), 9 * np.sin(turn)]
-    return landmarks
-
-
 FAR = FarSkin(face(), SIDE)
 NOTHING, ALL = torch.zeros(1, 2, SIDE, SIDE), torch.ones(1, 1, SIDE, SIDE)
 

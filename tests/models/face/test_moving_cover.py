@@ -4,27 +4,13 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from magplus.models.face import MovingCover
-from magplus.models.face.mesh import FACE_OVAL, LEFT_LIDS, RIGHT_LIDS
+from tests.models.face.oval_face import SIDE, WIDTH, face
 
-SIDE, WIDTH = 256, 150
 Y, X = np.mgrid[:SIDE, :SIDE]
-
-
-def face():
-    """Landmarks of an oval face with two eyes, and all over it."""
-    landmarks = np.random.default_rng(0).uniform([68, 48, -20], [188, 208, 20], (478, 3))
-    turn = np.linspace(0, 2 * np.pi, len(FACE_OVAL), endpoint=False)
-    landmarks[list(FACE_OVAL), :2] = 128 + np.c_[0.5 * WIDTH * np.sin(turn), -0.65 * WIDTH * np.cos(turn)]
-    for lids, middle in ((RIGHT_LIDS, 95), (LEFT_LIDS, 161)):
-        turn = np.linspace(0, 2 * np.pi, len(lids), endpoint=False)
-        landmarks[list(lids), :2] = [middle, 105] + np.c_[15 * np.cos(turn), 9 * np.sin(turn)]
-    return landmarks
-
-
 COVER = MovingCover(face(), SIDE)
 
 
@@ -50,7 +36,11 @@ def test_a_solid_thing_is_found_wherever_it_moves_to(x, y, radius, px, way):
 @settings(max_examples=20, deadline=None)
 @given(st.floats(90, 166), st.floats(80, 190), st.floats(6, 40), st.floats(0.3, 10.0), st.floats(1.0, 1.6))
 def test_skin_whose_motion_falls_off_is_none(x, y, width, px, long):
-    """A Gaussian is cut off least steeply of all that skin is known to do; `long`: of a brow."""
+    """A Gaussian is cut off least steeply of all that skin is known to do; `long`: of a brow.
+
+    One as wide as the face is cut off by its edge.
+    """
+    assume(long * width < WIDTH / 3)
     skin = px * np.exp(-0.5 * (((X - x) / (long * width)) ** 2 + ((Y - y) / width) ** 2))
     assert not found(skin).any()
 
