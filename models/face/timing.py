@@ -199,9 +199,9 @@ def find_event(
     the median of the curve's lower half. The apex must be higher above it than noise is, but in 1 % of clips, in any of
     their curves. The noise is the median absolute second difference away from the apex, where a smooth curve has none.
     An expression of a few frames has little else than curvature: its noise is what a curve that rises to the apex and
-    falls from it leaves, if frames are too many for noise to do so by chance. Fourteen times that is enough for what is
-    more than `certain`, and in fewer than 7 frames nothing else counts. Where noise drowns the apex and not the mean of
-    a few frames, it is their mean that is timed.
+    falls from it leaves, if frames are too many for noise to do so by chance. Ten times that in 8 frames or fewer, and
+    fourteen times in more, is enough for what is more than `certain`, and in fewer than 7 nothing else counts. Where
+    noise drowns the apex and not the mean of a few frames, it is their mean that is timed.
 
     >>> event = find_event(np.arange(9) / 10, np.array([0, 0, 0, 0.5, 1.0, 0.5, 0, 0, 0]))
     >>> event.apex, round(event.onset, 2), round(event.offset, 2)

@@ -14,7 +14,6 @@ from ..backends import DrivingBatch
 from ..magnification.motion import Motion
 from .animated_avatar import AnimatedAvatar
 from .driver import Driver, DriverMotion
-from .even_field import distinct
 from .generated import Generated
 from .seen import Seen
 
@@ -73,8 +72,7 @@ class Batch:
     @cached_property
     def weight(self) -> Tensor:
         """How far each pixel shows the face, with nothing before it that moves, [N, 1, S, S] in [0, 1]."""
-        found = distinct(self.seen.weight) * (1 - distinct(self.observed.before))
-        return found.expand_as(self.seen.weight)
+        return self.observed.uncovered(self.seen.weight)
 
     @property
     def local(self) -> Motion:

@@ -52,6 +52,10 @@ class DriverMotion:
         """The face's motion with the head's, [N, 2, S, S] px."""
         return self.local.flow + self.rigid
 
+    def uncovered(self, weight: Tensor) -> Tensor:
+        """Return how far each pixel shows the face with nothing before it that moves, of a `weight` [N, 1, S, S]."""
+        return (distinct(weight) * (1 - distinct(self.before))).expand_as(weight)
+
     def part(self, at: slice) -> DriverMotion:
         """Return the motion of some of the frames."""
         local = Motion(self.local.flow[at], self.local.confidence[at])
@@ -191,7 +195,7 @@ class Driver:
             region = (1 + (alpha * self.region - 1) * self._shown_part) / alpha
             return self.magnifier.apply(self.reference.image, seen.frames, alpha, region, total, rigid)
 
-        carried = eased(local.flow, distinct(seen.weight) * (1 - distinct(observed.before)))
+        carried = eased(local.flow, distinct(observed.uncovered(seen.weight)))
         return DrivingBatch(shown, Motion(carried, local.confidence).scaled(alpha * self.region))
 
     def still(self) -> DrivingBatch:
